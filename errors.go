@@ -1,0 +1,54 @@
+package klamm
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Facts that a caller may ask for with errors.Is.
+var (
+	// ErrClosed: the producer, consumer or host was closed. Open a new one.
+	ErrClosed = errors.New("closed")
+	// ErrTimeout: a time limit of the configuration passed before the record
+	// was sent (max_block, delivery_timeout). The record was not written.
+	ErrTimeout = errors.New("timed out")
+	// ErrOutcomeUnknown: the record was sent and no answer came within
+	// delivery_timeout. It may or may not be in the log; read before sending
+	// it again if a duplicate would hurt.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrBufferFull: no buffer memory or acknowledgement slot became free within
+	// max_block. Send slower, or raise buffer_memory. It is an ErrTimeout too.
+	ErrBufferFull = fmt.Errorf("buffer full: %w", ErrTimeout)
+	// ErrRecordTooLarge: the record alone exceeds max_request_size, buffer_memory
+	// or the broker's limit.
+	ErrRecordTooLarge = errors.New("record too large")
+	// ErrInvalidTopic: Kafka does not allow that topic name.
+	ErrInvalidTopic = errors.New("invalid topic name")
+	// ErrUnknownTopic: the topic does not exist and may not be created.
+	ErrUnknownTopic = errors.New("unknown topic")
+	// ErrInvalidPartition: the partition is negative or the topic has fewer.
+	ErrInvalidPartition = errors.New("invalid partition")
+	// ErrFenced: another producer with the same identity took over. Fatal.
+	ErrFenced = errors.New("fenced")
+	// ErrBrokerUnreachable: no broker could be reached or let us in.
+	ErrBrokerUnreachable = errors.New("no broker reachable")
+	// ErrTopicRefused: a plugin chose a topic that its configuration does not
+	// allow, or that no plugin may write to.
+	ErrTopicRefused = errors.New("topic refused")
+	// ErrBreakerOpen: a plugin has failed too often and is not called for now.
+	ErrBreakerOpen = errors.New("circuit breaker open")
+)
+
+// PluginError is the error of a record that a plugin failed, by its verdict or
+// by a fault (trap, deadline, nonsense). Err is the cause.
+type PluginError struct {
+	Plugin string // name in the configuration
+	Hook   string // "on_send", ...
+	Err    error
+}
+
+func (e *PluginError) Error() string {
+	return fmt.Sprintf("plugin %q: %s: %v", e.Plugin, e.Hook, e.Err)
+}
+
+func (e *PluginError) Unwrap() error { return e.Err }
