@@ -170,7 +170,6 @@ const (
 const (
 	MagicBatch uint32 = 'K' | 'L'<<8 | 'B'<<16 | '1'<<24
 	MagicAck   uint32 = 'K' | 'L'<<8 | 'A'<<16 | '1'<<24
-	MagicInit  uint32 = 'K' | 'L'<<8 | 'I'<<16 | '1'<<24
 )
 
 // Batch header.
@@ -411,21 +410,20 @@ const (
 	MetricHistogram int32 = 1
 )
 
-// Init block: a 64-byte header, then offset/length pairs and their bytes.
+// Init block: 56 bytes, then the bytes that the offset/length pairs point at.
+// Later minors append pairs; a reader takes only the pairs that it knows.
 const (
-	InitHeaderSize = 64
+	InitHeaderSize = 56
 
-	InitMagic    = 0  // u32
-	InitSize     = 4  // u16 header size
-	InitMinor    = 8  // u32
-	InitFlags    = 12 // u32
-	InitLane     = 16 // u32
-	InitLanes    = 20 // u32
-	InitConfig   = 24 // u32 offset, u32 length: the plugin's table as JSON
-	InitPlugin   = 32 // u32, u32
-	InitChain    = 40 // u32, u32
-	InitClientID = 48 // u32, u32
-	InitTopics   = 56 // u32, u32: names, each a u32 length and its bytes
+	InitMinor    = 0  // u32
+	InitFlags    = 4  // u32
+	InitLane     = 8  // u32
+	InitLanes    = 12 // u32
+	InitConfig   = 16 // u32 offset, u32 length: the plugin's table as JSON
+	InitPlugin   = 24 // u32, u32: its name in the configuration
+	InitChain    = 32 // u32, u32
+	InitClientID = 40 // u32, u32
+	InitTopics   = 48 // u32, u32: names, each a u32 length and its bytes
 )
 
 // Align8 rounds n up to a multiple of 8.
