@@ -1,0 +1,62 @@
+package host
+
+import (
+	"sync/atomic"
+
+	"github.com/klamm-io/klamm"
+)
+
+// Counts is the identity that the host keeps: every record that came in is out,
+// dropped, dead-lettered, failed or still in flight.
+type Counts struct {
+	In           int64 `json:"in"`
+	Out          int64 `json:"out"`
+	Dropped      int64 `json:"dropped"`
+	DeadLettered int64 `json:"dead_lettered"`
+	Failed       int64 `json:"failed"`
+	InFlight     int64 `json:"in_flight"`
+}
+
+// Balanced reports whether the identity holds. It can only be false if the host
+// has a bug; tests, summaries and `klamm demo` check it.
+func (c Counts) Balanced() bool {
+	return c.InFlight >= 0 && c.In == c.Out+c.Dropped+c.DeadLettered+c.Failed+c.InFlight
+}
+
+// tally counts records in and their outcomes. In flight is counted on its own,
+// not computed, so that the identity can be checked.
+type tally struct {
+	in, inFlight atomic.Int64
+	outcome      [klamm.Failed + 1]atomic.Int64
+}
+
+func (t *tally) accept() {
+	t.in.Add(1)
+	t.inFlight.Add(1)
+}
+
+func (t *tally) complete(o klamm.Outcome) {
+	t.outcome[o].Add(1)
+	t.inFlight.Add(-1)
+}
+
+// counts reads until it sees a state in which nothing moved, so that a live
+// figure balances too; after a few tries it takes what it has.
+func (t *tally) counts() Counts {
+	var c Counts
+	for range 8 {
+		before := t.in.Load()
+		c = Counts{
+			Out:          t.outcome[klamm.Written].Load(),
+			Dropped:      t.outcome[klamm.Dropped].Load(),
+			DeadLettered: t.outcome[klamm.DeadLettered].Load(),
+			Failed:       t.outcome[klamm.Failed].Load(),
+			InFlight:     t.inFlight.Load(),
+			In:           t.in.Load(),
+		}
+		if c.In == before && c.Balanced() {
+			break
+		}
+	}
+	return c
+}

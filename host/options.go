@@ -1,0 +1,50 @@
+package host
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/partitioner"
+)
+
+// Option sets what a configuration file cannot hold.
+type Option func(*options)
+
+// EmbeddedBroker starts a broker inside the process and returns its addresses
+// and what stops it. cmd/klamm and hosttest pass one, so that library users do
+// not link it.
+type EmbeddedBroker func(ctx context.Context, cfg *EmbeddedConfig) (addrs []string, stop func() error, err error)
+
+type options struct {
+	logger       *slog.Logger
+	embedded     EmbeddedBroker
+	interceptors map[string]any
+	partitioners map[string]partitioner.Partitioner
+	metrics      interceptor.Metrics
+	builtins     map[string]bool
+}
+
+// WithLogger sets where the host, and its plugins' log lines, go. Default:
+// nowhere.
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithEmbedded lets bootstrap_servers = ["embedded"] work.
+func WithEmbedded(b EmbeddedBroker) Option { return func(o *options) { o.embedded = b } }
+
+// WithInterceptor adds a native Go interceptor under a name that chains may
+// list beside plugins. It implements one or more of interceptor.OnSender,
+// OnAcknowledger, OnConsumer and OnCommitter. It runs outside the sandbox and
+// may be called from several goroutines at once.
+func WithInterceptor(name string, native any) Option {
+	return func(o *options) { o.interceptors[name] = native }
+}
+
+// WithPartitioner adds a native Go partitioner under a name that chains may
+// use. Its calls may come from several lanes at once.
+func WithPartitioner(name string, p partitioner.Partitioner) Option {
+	return func(o *options) { o.partitioners[name] = p }
+}
+
+// WithMetrics receives what plugins do, call by call. Default: only Stats.
+func WithMetrics(m interceptor.Metrics) Option { return func(o *options) { o.metrics = m } }

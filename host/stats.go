@@ -1,0 +1,89 @@
+package host
+
+import "time"
+
+// Stats is what a host did so far, at one moment.
+type Stats struct {
+	// Producer is the identity of all records that came in by Send, SendAsync
+	// and SendBatch, and of those that pipelines sent on.
+	Producer Counts
+	// Pipelines, by name.
+	Pipelines map[string]PipelineStats
+	// Plugins, by name.
+	Plugins map[string]PluginStats
+	// States, one row for each state and plugin.
+	States []StateStats
+	// Produce is the pipeline below: buffer, requests, retries.
+	Produce ProduceStats
+}
+
+// PipelineStats is one pipeline's identity and lag. A record read is In; one
+// that on_consume ended never reaches the producer.
+type PipelineStats struct {
+	Counts
+	// Lag is the records between what was read and the end of each input
+	// partition, as of the last fetch.
+	Lag int64
+	// Commits that succeeded.
+	Commits int64
+}
+
+// PluginStats is one plugin's.
+type PluginStats struct {
+	Generation int
+	Digest     string
+	Version    string
+	Module     string
+	Loaded     time.Time
+	// LastError is why the newest module was refused, if it was; the
+	// generation above runs on.
+	LastError string
+}
+
+// StateStats is one plugin's share of one state.
+type StateStats struct {
+	State, Plugin                       string
+	Entries, Pending, Waiters           int64
+	Hits, Evictions, Bytes, UnknownFree int64
+}
+
+// ProduceStats are the accumulator's and the senders' figures.
+type ProduceStats struct {
+	BufferTotal, BufferAvailable int64
+	InFlightRequests             int64
+	Batches, Records, Bytes      int64
+	Retries, Splits              int64
+}
+
+// ReloadResult tells what became of one plugin's module file.
+type ReloadResult struct {
+	Plugin     string
+	Generation int
+	Digest     string
+	Changed    bool
+	// Err is why the new module was refused; the old generation runs on.
+	Err error
+}
+
+// Explanation is what each plugin of a chain would do with one record.
+type Explanation struct {
+	Chain string
+	Topic string
+	Steps []ExplainStep
+	// Outcome is in_flight where the record would be sent, to Partition of
+	// Partitions; Default is what the default partitioner would choose.
+	Outcome    string
+	Reason     string
+	Partition  int32
+	Partitions int32
+	Default    int32
+	Elapsed    time.Duration
+}
+
+// ExplainStep is one plugin's part.
+type ExplainStep struct {
+	Plugin, Hook, Verdict, Detail string
+	Elapsed                       time.Duration
+	// Changes are lines such as `value: "a" -> "b"`.
+	Changes []string
+}
