@@ -1,0 +1,37 @@
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+FUZZTIME    ?= 10s
+BENCHTIME   ?= 1s
+
+# Packages that start goroutines or are called from several.
+RACE := ./runtime/... ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/...
+
+.PHONY: help check lint test race fuzz bench guests build
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+check: ## format, vet, layers, staticcheck; needs Go alone
+	@.ci/check $(STATICCHECK)
+
+lint: ## golangci-lint with .golangci.yml; fetches the pinned version
+	go run $(GOLANGCI) run ./...
+
+test: ## every test
+	go test ./...
+
+race: ## the concurrent packages under the race detector
+	go test -race $(RACE)
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@.ci/fuzz $(FUZZTIME)
+
+bench: ## every benchmark once, BENCHTIME (1s) each
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
+
+guests: ## rebuild the embedded plugin module and compare it with the one committed
+	@.ci/guests
+
+build: ## the klamm command, into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/klamm ./cmd/klamm

@@ -1,0 +1,3 @@
+package alone
+
+import _ "github.com/klamm-io/klamm"

@@ -1,0 +1,3 @@
+package partitioner
+
+import _ "github.com/klamm-io/klamm/host"

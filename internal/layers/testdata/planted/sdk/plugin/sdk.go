@@ -1,0 +1,3 @@
+package plugin
+
+import _ "github.com/BurntSushi/toml"

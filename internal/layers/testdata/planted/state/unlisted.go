@@ -1,0 +1,3 @@
+package state
+
+import _ "example.com/unlisted"
