@@ -24,7 +24,7 @@ type Config struct {
 
 	// Source knows where each key stands, for errors that are found later.
 	// It is nil for a configuration built in Go.
-	Source *Source `toml:"-"`
+	Source *Source `toml:"-" json:"-"`
 }
 
 // Host is the process itself.

@@ -1,0 +1,46 @@
+package config
+
+import "strings"
+
+// nearest returns the candidate that s is most likely a slip of, or "" when
+// none is near. Ties go to the candidate that comes first.
+func nearest(s string, candidates []string) string {
+	best, bestDistance := "", max(1, len(s)/3)+1
+	for _, c := range candidates {
+		if strings.EqualFold(s, c) {
+			return c
+		}
+		if d := distance(strings.ToLower(s), strings.ToLower(c)); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance is the optimal string alignment distance of a and b: how many
+// letters must be inserted, removed, changed or swapped with their neighbour.
+func distance(a, b string) int {
+	s, t := []rune(a), []rune(b)
+	if len(s) > 128 || len(t) > 128 {
+		return max(len(s), len(t)) // no key is that long
+	}
+	before, last, row := make([]int, len(t)+1), make([]int, len(t)+1), make([]int, len(t)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(s); i++ {
+		row[0] = i
+		for j := 1; j <= len(t); j++ {
+			cost := 1
+			if s[i-1] == t[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && s[i-1] == t[j-2] && s[i-2] == t[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(t)]
+}

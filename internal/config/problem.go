@@ -1,0 +1,264 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Severity tells an error from a warning.
+type Severity uint8
+
+// The severities.
+const (
+	Error Severity = iota
+	Warning
+)
+
+func (s Severity) String() string {
+	if s == Warning {
+		return "warning"
+	}
+	return "error"
+}
+
+// Problem is one mistake of a configuration.
+type Problem struct {
+	Severity Severity
+	// Path is the setting's, outermost table first. It is empty for mistakes
+	// of the text itself.
+	Path []string
+	// Place is zero for a configuration built in Go.
+	Place Place
+	// What is wrong, and what to write instead; the latter may be empty.
+	What       string
+	Suggestion string
+}
+
+// maxShown is how many problems are printed.
+const maxShown = 20
+
+// Problems are the mistakes of one configuration. As an error they print as
+// they are shown to people: up to 20, sorted by place, each with its source
+// line. It is not safe for concurrent use.
+type Problems struct {
+	source *Source
+	list   []Problem
+}
+
+// NewProblems returns an empty list for the configuration of s, which may be
+// nil.
+func NewProblems(s *Source) *Problems { return &Problems{source: s} }
+
+// Add adds a problem of the setting at path, at its value's place.
+func (p *Problems) Add(path []string, severity Severity, what, suggestion string) {
+	p.addAt(p.source.At(path...), path, severity, what, suggestion)
+}
+
+// AddKey is Add at the place of the setting's key.
+func (p *Problems) AddKey(path []string, severity Severity, what, suggestion string) {
+	p.addAt(p.source.KeyAt(path...), path, severity, what, suggestion)
+}
+
+func (p *Problems) addAt(at Place, path []string, severity Severity, what, suggestion string) {
+	path = append([]string(nil), path...)
+	p.list = append(p.list, Problem{severity, path, at, what, suggestion})
+}
+
+// merge adds what q has.
+func (p *Problems) merge(q *Problems) { p.list = append(p.list, q.list...) }
+
+// All returns the problems sorted by place, errors before warnings at the same.
+func (p *Problems) All() []Problem {
+	if p == nil {
+		return nil
+	}
+	sorted := append([]Problem(nil), p.list...)
+	sort.SliceStable(sorted, func(i, j int) bool {
+		a, b := sorted[i], sorted[j]
+		if a.Place.Line != b.Place.Line {
+			return a.Place.Line < b.Place.Line
+		}
+		if a.Place.Col != b.Place.Col {
+			return a.Place.Col < b.Place.Col
+		}
+		return a.Severity < b.Severity
+	})
+	return sorted
+}
+
+// Errors and Warnings count the problems of that severity.
+func (p *Problems) Errors() int { return p.count(Error) }
+
+// Warnings counts the warnings.
+func (p *Problems) Warnings() int { return p.count(Warning) }
+
+func (p *Problems) count(s Severity) (n int) {
+	for _, q := range p.All() {
+		if q.Severity == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Err returns p as an error when it holds one, and nil when all are warnings.
+func (p *Problems) Err() error {
+	if p.Errors() == 0 {
+		return nil
+	}
+	return p
+}
+
+// Summary is "5 errors, 1 warning".
+func (p *Problems) Summary() string {
+	return plural(p.Errors(), "error") + ", " + plural(p.Warnings(), "warning")
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
+
+// Error prints the problems without colours.
+func (p *Problems) Error() string {
+	var b strings.Builder
+	p.Render(&b, false)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Render prints the problems as people read them, with colours if asked.
+func (p *Problems) Render(w io.Writer, colour bool) {
+	all := p.All()
+	for i, q := range all {
+		if i == maxShown {
+			fmt.Fprintf(w, "and %d more\n", len(all)-maxShown)
+			return
+		}
+		p.render(w, q, colour)
+	}
+}
+
+func (p *Problems) render(w io.Writer, q Problem, colour bool) {
+	where := pathName(q.Path)
+	if p.source != nil {
+		where = p.source.Path
+		if q.Place.Line > 0 {
+			where = fmt.Sprintf("%s:%d:%d", p.source.Path, q.Place.Line, q.Place.Col)
+		}
+	}
+	if where != "" {
+		where += ": "
+	}
+	fmt.Fprintf(w, "%s%s %s\n", where, paint(q.Severity, q.Severity.String()+":", colour), q.What)
+	suggestion := ""
+	if q.Suggestion != "" {
+		suggestion = " " + q.Suggestion
+	}
+	if p.source == nil || q.Place.Line == 0 {
+		if suggestion != "" {
+			fmt.Fprintf(w, "  %s\n", suggestion)
+		}
+		return
+	}
+	text, pad, carets := p.excerpt(q.Place)
+	number := strconv.Itoa(q.Place.Line)
+	margin := strings.Repeat(" ", len(number))
+	fmt.Fprintf(w, "%s |\n%s | %s\n%s | %s%s%s\n", margin, number, text, margin, pad, paint(q.Severity, carets, colour), suggestion)
+}
+
+func paint(s Severity, text string, colour bool) string {
+	switch {
+	case !colour:
+		return text
+	case s == Warning:
+		return "\x1b[33m" + text + "\x1b[0m"
+	}
+	return "\x1b[31m" + text + "\x1b[0m"
+}
+
+// excerpt returns the line of a place as it may be shown, and what puts the
+// carets under the place.
+func (p *Problems) excerpt(at Place) (text, pad, carets string) {
+	text = p.source.shown(at.Line - 1)
+	letters := []rune(text)
+	for _, r := range letters[:min(at.Col-1, len(letters))] {
+		if r != '\t' {
+			r = ' '
+		}
+		pad += string(r)
+	}
+	end := min(at.End, len(letters)+1)
+	return text, pad, strings.Repeat("^", max(1, end-at.Col))
+}
+
+// secretKey matches the names of settings whose values are never shown, also
+// where the setting is a misspelt one.
+var secretKey = regexp.MustCompile(`(?i)(pass|pwd|secret|token|credential|private)`)
+
+var secretLine = regexp.MustCompile(`(?i)^([^=#]*(?:pass|pwd|secret|token|credential|private)[^=]*=[ \t]*)(.*)$`)
+
+// shown returns a line of the source without secrets and control characters.
+func (s *Source) shown(line int) string {
+	text := s.lineText(line)
+	if at := s.secretFrom(line); at >= 0 && at <= len(text) {
+		text = text[:at] + Redacted
+	}
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && (unicode.IsControl(r) || r == unicode.ReplacementChar) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// secretFrom returns where in the line a secret starts, or -1.
+func (s *Source) secretFrom(line int) int {
+	from := -1
+	if m := secretLine.FindStringSubmatchIndex(s.lineText(line)); m != nil {
+		from = m[4]
+	}
+	start := s.lines[line]
+	end := start + len(s.lineText(line))
+	for n := range s.secret {
+		if n.value.start <= end && n.value.end > start {
+			if at := max(n.value.start-start, 0); from < 0 || at < from {
+				from = at
+			}
+		}
+	}
+	return from
+}
+
+// pathName writes a path as TOML does: plugin.dedup.on_send[1].
+func pathName(path []string) string {
+	var b strings.Builder
+	for i, part := range path {
+		switch {
+		case i > 0 && strings.Trim(part, "0123456789") == "" && part != "":
+			b.WriteString("[" + part + "]")
+			continue
+		case i > 0:
+			b.WriteByte('.')
+		}
+		if strings.IndexFunc(part, func(r rune) bool { return r > 127 || !isBareKeyByte(byte(r)) }) >= 0 || part == "" {
+			part = strconv.Quote(part)
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// tableName is pathName in brackets, or "the top level".
+func tableName(path []string) string {
+	if len(path) == 0 {
+		return "the top level"
+	}
+	return "[" + pathName(path) + "]"
+}
