@@ -1,0 +1,33 @@
+package produce
+
+import (
+	"context"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/klamm-io/klamm/host/internal/cluster"
+)
+
+// Cluster is what the pipeline needs of a *cluster.Cluster.
+type Cluster interface {
+	// Topic returns what is known of a topic, nil when nothing is yet.
+	Topic(name string) *cluster.Topic
+	// Leader returns a partition's leader, -1 when there is none.
+	Leader(topic string, partition int32) (broker, epoch int32)
+	// SetLeader takes a broker's hint at a new leader (KIP-951).
+	SetLeader(topic string, partition, broker, epoch int32)
+	// Refresh asks for the topics soon. It never waits.
+	Refresh(topics ...string)
+	// OnChange has f called with every changed topic.
+	OnChange(f func(*cluster.Topic))
+	// Dial opens a connection of its own to a broker.
+	Dial(ctx context.Context, broker int32) (*cluster.Conn, error)
+	// InitProducerID asks for a producer id and epoch.
+	InitProducerID(ctx context.Context, transactionalID string, timeout time.Duration, pid int64, epoch int16) (int64, int16, error)
+	// Config returns a copy of the sarama configuration; the pipeline takes the
+	// client id from it.
+	Config() *sarama.Config
+}
+
+var _ Cluster = (*cluster.Cluster)(nil)
