@@ -1,93 +1,91 @@
-// Package state keeps what the host remembers for plugins.
+// Package state keeps what the host remembers for plugins: claimed ids and
+// values. It is how a plugin drops duplicates without losing records.
+//
+// Marking an id and then sending loses data: the send fails, the caller sends
+// again, and the second record is dropped as the duplicate of one that never
+// arrived. So a claim is provisional. It is owned by the record that made it
+// until that record has its outcome, and the outcome decides, for the claim
+// and for the duplicates that met it in flight (waiters):
+//
+//	the owner is                  the claim            a waiter completes as
+//	acknowledged                  confirmed, ttl runs  dropped, duplicate of the owner's position
+//	dropped by another plugin     released             dropped, same plugin and reason
+//	dead-lettered                 released             dropped, duplicate of a dead-lettered record
+//	failed for certain            released             failed with the same error
+//	of unknown outcome            released or held     failed with klamm.ErrOutcomeUnknown
+//
+// A pending claim never expires and is never evicted. A confirmed one leaves by
+// age (its ttl) or by count (the oldest goes).
+//
+// All methods are safe for concurrent use. One mutex guards a Ledger with all
+// of its states, because a record may hold claims in several of them.
 package state
 
 import (
-	"log/slog"
+	"fmt"
 	"time"
-
-	"github.com/klamm-io/klamm"
 )
 
+// Ref names one record in this process, as plugins see it.
 type Ref uint64
 
+// Position is where a record stands in Kafka. Partition and Offset are -1
+// where they are not known.
 type Position struct {
 	Topic     string
 	Partition int32
 	Offset    int64
 }
 
-type Options struct {
-	Now    func() time.Time
-	Logger *slog.Logger
+// String returns topic/partition/offset.
+func (p Position) String() string {
+	return fmt.Sprintf("%s/%d/%d", p.Topic, p.Partition, p.Offset)
 }
 
-type StoreConfig struct {
-	Backend    string
-	MaxEntries int
-	MaxBytes   int64
-	ScopeTopic bool
-}
-
-type SpaceOptions struct {
-	HoldUnknown bool
-}
-
+// The answers to a claim, with the numbers that the ABI gives them.
 const (
+	// Confirmed: a record with that id was written inside the window.
 	Confirmed int32 = 0
-	New       int32 = 1
-	Pending   int32 = 2
-	Refused   int32 = -1
+	// New: nobody holds the id, or this record does already. It is this
+	// record's now.
+	New int32 = 1
+	// Pending: a record in flight owns the id.
+	Pending int32 = 2
+	// Refused: the ledger is closed, or its backend could not answer.
+	Refused int32 = -1
 )
 
+// Answer is the answer to one claim.
 type Answer struct {
-	Code  int32
+	Code int32
+	// Fresh is set with New when the record did not own the id before this
+	// call. Only a fresh claim may be undone.
 	Fresh bool
-	At    Position
-	Wait  *Wait
+	// At is set with Confirmed: the record that this one duplicates.
+	At Position
+	// Wait is set with Pending. It must be committed or cancelled.
+	Wait *Wait
 }
 
-type Settlement struct {
-	Outcome        klamm.Outcome
-	Unknown        bool
-	At             Position
-	Plugin, Reason string
-	Err            error
-	NowMS          int64
+// ttlMS returns ttl in milliseconds, rounded up, 0 for no limit.
+func ttlMS(ttl time.Duration) int64 {
+	if ttl <= 0 {
+		return 0
+	}
+	return int64((ttl-1)/time.Millisecond) + 1
 }
 
-type Resolution struct {
-	Waiter         Ref
-	Outcome        klamm.Outcome
-	Plugin, Reason string
-	Err            error
-	At             Position
+// deadline returns when something kept from nowMS for ttl milliseconds ends, 0
+// for never.
+func deadline(nowMS, ttl int64) int64 {
+	if ttl <= 0 {
+		return 0
+	}
+	if end := nowMS + ttl; end > nowMS {
+		return max(end, 1)
+	}
+	return 0 // beyond the end of time
 }
 
-type SpaceStats struct {
-	State, Plugin string
-}
-
-type Ledger struct{}
-type Space struct{}
-type Wait struct{}
-
-func NewLedger(opts Options) *Ledger                      { panic("state: unwritten") }
-func (l *Ledger) Open(name string, cfg StoreConfig) error { panic("state: unwritten") }
-func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
-	panic("state: unwritten")
-}
-func (l *Ledger) Settle(owner Ref, s Settlement) []Resolution { panic("state: unwritten") }
-func (l *Ledger) Stats() []SpaceStats                         { panic("state: unwritten") }
-func (l *Ledger) Close() error                                { panic("state: unwritten") }
-func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, nowMS int64) Answer {
-	panic("state: unwritten")
-}
-func (s *Space) Undo(owner Ref, topic string, id []byte)    { panic("state: unwritten") }
-func (s *Space) Get(key []byte, nowMS int64) ([]byte, bool) { panic("state: unwritten") }
-func (s *Space) Put(key, value []byte, ttl time.Duration, nowMS int64) error {
-	panic("state: unwritten")
-}
-func (w *Wait) Commit(waiter Ref, plugin string) (r Resolution, settled bool) {
-	panic("state: unwritten")
-}
-func (w *Wait) Cancel() { panic("state: unwritten") }
+// over reports whether a deadline has passed.
+func over(expiresMS, nowMS int64) bool { return expiresMS != 0 && nowMS >= expiresMS }

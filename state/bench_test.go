@@ -1,0 +1,89 @@
+package state_test
+
+import (
+	"encoding/binary"
+	goruntime "runtime"
+	"testing"
+	"time"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/state"
+)
+
+// BenchmarkClaimSettle is the life of an unduplicated record: one claim, one
+// settlement, against a full window of 100,000 ids.
+func BenchmarkClaimSettle(b *testing.B) {
+	for _, batch := range []int{1, 256} {
+		b.Run(map[int]string{1: "one", 256: "batch256"}[batch], func(b *testing.B) {
+			l, s := open(b, state.StoreConfig{MaxEntries: 100_000, ScopeTopic: true}, state.SpaceOptions{})
+			id := make([]byte, 16)
+			refs := make([]state.Ref, batch)
+			fates := make([]state.Settlement, batch)
+			for i := range fates {
+				fates[i] = state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1}
+			}
+			var out []state.Resolution
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; i < b.N; i += batch {
+				for j := range batch {
+					binary.LittleEndian.PutUint64(id, uint64(i+j))
+					refs[j] = state.Ref(i + j + 1)
+					if a := s.Claim(refs[j], "orders", id, time.Hour, 1); !a.Fresh {
+						b.Fatalf("claim %d: %+v", i+j, a)
+					}
+				}
+				if out = l.SettleAll(refs, fates, out[:0]); len(out) != 0 {
+					b.Fatal("somebody waited")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkClaimConfirmed is a duplicate of a written record.
+func BenchmarkClaimConfirmed(b *testing.B) {
+	const window = 100_000
+	l, s := open(b, state.StoreConfig{MaxEntries: window, ScopeTopic: true}, state.SpaceOptions{})
+	id := make([]byte, 16)
+	for i := range window {
+		binary.LittleEndian.PutUint64(id, uint64(i))
+		s.Claim(state.Ref(i+1), "orders", id, time.Hour, 1)
+		l.Settle(state.Ref(i+1), state.Settlement{Outcome: klamm.Written, NowMS: 1})
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		binary.LittleEndian.PutUint64(id, uint64(i%window))
+		if a := s.Claim(0, "orders", id, time.Hour, 1); a.Code != state.Confirmed {
+			b.Fatalf("claim %d: %+v", i, a)
+		}
+	}
+}
+
+// bytesPerID fills a window of n ids and measures what one costs on the heap.
+func bytesPerID(tb testing.TB, n int) float64 {
+	tb.Helper()
+	l, s := open(tb, state.StoreConfig{MaxEntries: n, ScopeTopic: true}, state.SpaceOptions{})
+	var before, after goruntime.MemStats
+	goruntime.GC()
+	goruntime.ReadMemStats(&before)
+	id := make([]byte, 8)
+	for i := range n {
+		binary.LittleEndian.PutUint64(id, uint64(i))
+		s.Claim(1, "orders", id, time.Hour, 1)
+		l.Settle(1, state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1})
+	}
+	goruntime.GC()
+	goruntime.ReadMemStats(&after)
+	if got := l.Stats()[0].Entries; got != n {
+		tb.Fatalf("got %d entries, want %d", got, n)
+	}
+	return float64(after.HeapAlloc-before.HeapAlloc) / float64(n)
+}
+
+func BenchmarkMemoryPerID(b *testing.B) {
+	for b.Loop() {
+		b.ReportMetric(bytesPerID(b, 1_000_000), "bytes/id")
+	}
+}

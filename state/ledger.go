@@ -1,0 +1,187 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klamm-io/klamm"
+)
+
+// Options of a Ledger. The zero value is usable.
+type Options struct {
+	Now    func() time.Time // default time.Now
+	Logger *slog.Logger     // default: nothing is logged
+}
+
+// StoreConfig is one [state.NAME].
+type StoreConfig struct {
+	// Backend is "memory", the default: what it remembers ends with the process.
+	Backend string
+	// MaxEntries is how many confirmed ids are remembered, of all plugins
+	// together; the oldest go beyond it. Default 1,000,000. Ids of records in
+	// flight do not count.
+	MaxEntries int
+	// MaxBytes bounds the values that plugins put, with keys and 128 bytes of
+	// bookkeeping each. Default 64 MiB.
+	MaxBytes int64
+	// ScopeTopic makes the same id under two topics two ids (scope = "topic").
+	ScopeTopic bool
+}
+
+// Defaults of StoreConfig.
+const (
+	DefaultMaxEntries       = 1_000_000
+	DefaultMaxBytes   int64 = 64 << 20
+)
+
+// Ledger knows all states of a process, the claims of the records in flight
+// and who waits on whom.
+type Ledger struct {
+	log   *slog.Logger
+	now   func() time.Time
+	clock atomic.Int64 // the latest NowMS
+
+	mu     sync.Mutex
+	closed bool
+	stores map[string]*store
+	spaces []*Space
+	flight flight
+}
+
+type store struct {
+	backend Backend
+	byTopic bool
+	spaces  map[string]*Space
+}
+
+// NewLedger returns a Ledger without states.
+func NewLedger(opts Options) *Ledger {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Ledger{log: opts.Logger, now: opts.Now, stores: make(map[string]*store), flight: newFlight()}
+}
+
+// Open makes the state called name.
+func (l *Ledger) Open(name string, cfg StoreConfig) error {
+	if cfg.MaxEntries < 0 || cfg.MaxBytes < 0 {
+		return fmt.Errorf("state %q: max_entries %d, max_bytes %d: neither may be negative", name, cfg.MaxEntries, cfg.MaxBytes)
+	}
+	if cfg.MaxEntries == 0 {
+		cfg.MaxEntries = DefaultMaxEntries
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = DefaultMaxBytes
+	}
+	switch cfg.Backend {
+	case "", "memory":
+		return l.OpenBackend(name, NewMemory(cfg.MaxEntries, cfg.MaxBytes), cfg.ScopeTopic)
+	}
+	return fmt.Errorf("state %q: unknown backend %q: use \"memory\"", name, cfg.Backend)
+}
+
+// OpenBackend makes the state called name over a backend of the caller's. The
+// ledger closes it, also when it returns an error.
+func (l *Ledger) OpenBackend(name string, b Backend, scopeTopic bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	switch {
+	case l.closed:
+		err = errClosed(name)
+	case l.stores[name] != nil:
+		err = fmt.Errorf("state %q: it is open already", name)
+	default:
+		l.stores[name] = &store{backend: b, byTopic: scopeTopic, spaces: make(map[string]*Space)}
+		return nil
+	}
+	return errors.Join(err, b.Close())
+}
+
+// Space returns the part of a state that belongs to a plugin. The same pair is
+// the same space; the options given last count.
+func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errClosed(state)
+	}
+	st := l.stores[state]
+	if st == nil {
+		return nil, fmt.Errorf("plugin %q: state %q is not open: define [state.%s]", plugin, state, state)
+	}
+	s := st.spaces[plugin]
+	if s == nil {
+		s = &Space{l: l, state: state, plugin: plugin, number: uint32(len(l.spaces)), bucket: st.backend.Bucket(plugin)}
+		s.scopes = scopes{root: st.backend.Key(), plugin: plugin, byTopic: st.byTopic}
+		st.spaces[plugin] = s
+		l.spaces = append(l.spaces, s)
+	}
+	s.hold = o.HoldUnknown
+	return s, nil
+}
+
+// NowMS is the wall clock in milliseconds. In one process it never goes back.
+func (l *Ledger) NowMS() int64 {
+	now := l.now().UnixMilli()
+	for {
+		last := l.clock.Load()
+		if now <= last {
+			return last
+		}
+		if l.clock.CompareAndSwap(last, now) {
+			return now
+		}
+	}
+}
+
+// Stats returns what each plugin keeps at each state, ordered by their names.
+func (l *Ledger) Stats() []SpaceStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]SpaceStats, len(l.spaces))
+	for i, s := range l.spaces {
+		all[i] = s.stats()
+	}
+	slices.SortFunc(all, func(a, b SpaceStats) int {
+		if c := strings.Compare(a.State, b.State); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Plugin, b.Plugin)
+	})
+	return all
+}
+
+// Close closes all states. Claims are refused from then on; records in flight
+// can still be settled, so that their waiters complete, but nothing is
+// remembered. It may be called twice.
+func (l *Ledger) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	var errs []error
+	for name, st := range l.stores {
+		if err := st.backend.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("state %q: close: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func errClosed(state string) error { return fmt.Errorf("state %q: %w", state, klamm.ErrClosed) }
+
+func errPut(state, plugin string, err error) error {
+	return fmt.Errorf("plugin %q: state %q: %w", plugin, state, err)
+}

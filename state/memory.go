@@ -1,0 +1,214 @@
+package state
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+)
+
+// NewMemory returns a Backend that remembers for as long as the process lives:
+// at most maxEntries ids, at most maxBytes of values.
+func NewMemory(maxEntries int, maxBytes int64) Backend {
+	var key [16]byte
+	rand.Read(key[:]) // never returns an error
+	return &memory{
+		key:    Key{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
+		max:    maxEntries,
+		values: values{max: maxBytes},
+	}
+}
+
+// memory keeps confirmed ids in the order of their confirmation. An id costs an
+// entry of 48 bytes and 9 to 12 bytes of index; entries hold no pointers.
+type memory struct {
+	key     Key
+	max     int
+	buckets map[string]*memoryBucket
+
+	// The index is cut in 256, so that growing it never holds the mutex for
+	// longer than one part takes.
+	parts   [256]index
+	chunks  []*[chunkEntries]entry
+	slots   uint32 // handed out so far; slot 0 is never used
+	free    uint32 // chain of freed slots, by next
+	oldest  uint32
+	newest  uint32
+	count   int
+	origins []origin
+
+	values values
+}
+
+// entry is one confirmed id.
+type entry struct {
+	id         ID
+	expiresMS  int64
+	offset     int64
+	partition  int32
+	origin     uint32
+	prev, next uint32 // towards the oldest and the newest
+}
+
+// origin is what many entries share: whose they are, and their topic.
+type origin struct {
+	bucket *memoryBucket
+	topic  string
+}
+
+const chunkEntries = 1024
+
+func (m *memory) Key() Key { return m.key }
+
+func (m *memory) Bucket(plugin string) Bucket {
+	b := m.buckets[plugin]
+	if b == nil {
+		b = &memoryBucket{m: m, origins: make(map[string]uint32), values: make(map[string]*value)}
+		if m.buckets == nil {
+			m.buckets = make(map[string]*memoryBucket)
+		}
+		m.buckets[plugin] = b
+	}
+	return b
+}
+
+func (m *memory) Close() error { return nil }
+
+func (m *memory) at(slot uint32) *entry {
+	return &m.chunks[slot/chunkEntries][slot%chunkEntries]
+}
+
+func (m *memory) part(id ID) *index { return &m.parts[id[1]>>56] }
+
+// find returns the slot of id, or 0.
+func (m *memory) find(id ID) uint32 {
+	x := m.part(id)
+	if x.used == 0 {
+		return 0
+	}
+	tag := uint32(id[0])
+	for i := x.home(tag); x.places[i].slot != 0; i = x.next(i) {
+		if x.places[i].tag == tag && m.at(x.places[i].slot).id == id {
+			return x.places[i].slot
+		}
+	}
+	return 0
+}
+
+// add makes an entry for id as the newest.
+func (m *memory) add(id ID) *entry {
+	slot := m.free
+	if slot != 0 {
+		m.free = m.at(slot).next
+	} else {
+		if m.slots++; int(m.slots/chunkEntries) == len(m.chunks) {
+			m.chunks = append(m.chunks, new([chunkEntries]entry))
+		}
+		slot = m.slots
+	}
+	e := m.at(slot)
+	*e = entry{id: id, prev: m.newest}
+	if m.newest != 0 {
+		m.at(m.newest).next = slot
+	} else {
+		m.oldest = slot
+	}
+	m.newest = slot
+	m.count++
+	m.part(id).insert(uint32(id[0]), slot)
+	return e
+}
+
+func (m *memory) remove(slot uint32) {
+	e := m.at(slot)
+	m.part(e.id).remove(uint32(e.id[0]), slot)
+	if e.prev != 0 {
+		m.at(e.prev).next = e.next
+	} else {
+		m.oldest = e.next
+	}
+	if e.next != 0 {
+		m.at(e.next).prev = e.prev
+	} else {
+		m.newest = e.prev
+	}
+	m.origins[e.origin].bucket.usage.Entries--
+	*e = entry{next: m.free}
+	m.free = slot
+	m.count--
+}
+
+// expirePerAdd bounds how many expired ids one new id removes. Two shrink a
+// table that is full of them; more would let one record with a timestamp in the
+// far future empty the window.
+const expirePerAdd = 2
+
+// trim lets the oldest ids go: those that have expired and those over the limit.
+func (m *memory) trim(nowMS int64) {
+	for range expirePerAdd {
+		if m.oldest == 0 || !over(m.at(m.oldest).expiresMS, nowMS) {
+			break
+		}
+		m.expire(m.oldest)
+	}
+	for m.count > m.max {
+		m.origins[m.at(m.oldest).origin].bucket.usage.Evictions++
+		m.remove(m.oldest)
+	}
+}
+
+func (m *memory) expire(slot uint32) {
+	m.origins[m.at(slot).origin].bucket.usage.Expired++
+	m.remove(slot)
+}
+
+type memoryBucket struct {
+	m          *memory
+	origins    map[string]uint32 // topic to index in m.origins
+	lastTopic  string
+	lastOrigin uint32
+	values     map[string]*value
+	usage      Usage
+}
+
+var _ Bucket = (*memoryBucket)(nil)
+
+func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {
+	slot := b.m.find(id)
+	if slot == 0 {
+		return Position{}, false, nil
+	}
+	e := b.m.at(slot)
+	if over(e.expiresMS, nowMS) {
+		b.m.expire(slot)
+		return Position{}, false, nil
+	}
+	at := Position{Topic: b.m.origins[e.origin].topic, Partition: e.partition, Offset: e.offset}
+	return at, true, nil
+}
+
+func (b *memoryBucket) Remember(id ID, at Position, expiresMS, nowMS int64) error {
+	if slot := b.m.find(id); slot != 0 {
+		b.m.remove(slot)
+	}
+	e := b.m.add(id)
+	e.expiresMS, e.partition, e.offset = expiresMS, at.Partition, at.Offset
+	e.origin = b.origin(at.Topic)
+	b.usage.Entries++
+	b.m.trim(nowMS)
+	return nil
+}
+
+func (b *memoryBucket) origin(topic string) uint32 {
+	if topic == b.lastTopic && len(b.origins) > 0 {
+		return b.lastOrigin
+	}
+	o, ok := b.origins[topic]
+	if !ok {
+		o = uint32(len(b.m.origins))
+		b.m.origins = append(b.m.origins, origin{bucket: b, topic: topic})
+		b.origins[topic] = o
+	}
+	b.lastTopic, b.lastOrigin = topic, o
+	return o
+}
+
+func (b *memoryBucket) Usage() Usage { return b.usage }

@@ -1,0 +1,160 @@
+package state
+
+import (
+	"errors"
+
+	"github.com/klamm-io/klamm"
+)
+
+// Settlement is what became of a record that owns claims.
+type Settlement struct {
+	// Outcome is anything but klamm.InFlight.
+	Outcome klamm.Outcome
+	// Unknown is set with klamm.Failed when nobody knows whether the record was
+	// written. An Err that wraps klamm.ErrOutcomeUnknown says the same.
+	Unknown bool
+	// At is where the record was written, or dead-lettered.
+	At Position
+	// Plugin and Reason tell who dropped or failed the record, if a plugin did.
+	Plugin, Reason string
+	// Err is why it failed.
+	Err error
+	// NowMS is the clock that the window by age uses. 0: the ledger's own.
+	NowMS int64
+}
+
+// Resolution is the completion of a waiter.
+type Resolution struct {
+	Waiter         Ref
+	Outcome        klamm.Outcome
+	Plugin, Reason string
+	Err            error
+	// At is the record that the waiter duplicates, where it was written or
+	// dead-lettered.
+	At Position
+}
+
+// Reasons of waiters that are dropped. Resolution.At tells of what.
+const (
+	ReasonDuplicate             = "duplicate"
+	ReasonDuplicateDeadLettered = "duplicate of a dead-lettered record"
+)
+
+// unknown reports whether nobody knows what became of the record.
+func (s *Settlement) unknown() bool {
+	return s.Unknown || s.Outcome == klamm.Failed && errors.Is(s.Err, klamm.ErrOutcomeUnknown)
+}
+
+// resolve is the waiter's column of the outcome table. plugin is the one that
+// dropped the waiter.
+func (s *Settlement) resolve(ref Ref, plugin string) Resolution {
+	r := Resolution{Waiter: ref, Outcome: klamm.Dropped, Plugin: plugin, Reason: ReasonDuplicate, At: s.At}
+	switch {
+	case s.unknown():
+		r.Outcome, r.Reason, r.At = klamm.Failed, "", Position{}
+		if r.Err = s.Err; !errors.Is(r.Err, klamm.ErrOutcomeUnknown) {
+			r.Err = klamm.ErrOutcomeUnknown
+		}
+	case s.Outcome == klamm.Failed:
+		r = Resolution{Waiter: ref, Outcome: klamm.Failed, Plugin: s.Plugin, Reason: s.Reason, Err: s.Err}
+	case s.Outcome == klamm.Dropped:
+		r.Plugin, r.Reason = s.Plugin, s.Reason
+	case s.Outcome == klamm.DeadLettered:
+		r.Reason = ReasonDuplicateDeadLettered
+	}
+	return r
+}
+
+// Settle tells what became of owner. It confirms or releases the owner's claims
+// and returns the completions of its waiters, each exactly once. A record is
+// settled once; one that owns nothing and is waited on by nobody may be left
+// out, and settling it does nothing.
+func (l *Ledger) Settle(owner Ref, s Settlement) []Resolution {
+	return l.SettleAll([]Ref{owner}, []Settlement{s}, nil)
+}
+
+// SettleAll settles many records under one lock: s[i] is what became of
+// owners[i]. It appends the completions of their waiters to out and returns it.
+func (l *Ledger) SettleAll(owners []Ref, s []Settlement, out []Resolution) []Resolution {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, ref := range owners {
+		out = l.settle(ref, &s[i], out)
+	}
+	return out
+}
+
+func (l *Ledger) settle(ref Ref, s *Settlement, out []Resolution) []Resolution {
+	if s.Outcome == klamm.InFlight {
+		panic("state: record settled without an outcome")
+	}
+	f := &l.flight
+	o := f.owner(ref)
+	if o == 0 {
+		return out
+	}
+	for c := f.owners[o].claims; c != 0; c = f.owners[o].claims {
+		l.decide(&f.claims[c], s)
+		l.drop(c)
+	}
+	if c := f.owners[o].crowd; c != nil {
+		out = l.disband(c, s, out)
+	}
+	f.leave(o)
+	return out
+}
+
+// decide is the claim's column of the outcome table. What it does not confirm
+// is released.
+func (l *Ledger) decide(c *claim, s *Settlement) {
+	space := l.spaces[c.space]
+	switch {
+	case s.unknown() && space.hold:
+		space.unknownHeld++
+		l.remember(space, c, Position{Topic: s.At.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset}, s)
+	case s.unknown():
+		space.unknownReleased++
+	case s.Outcome == klamm.Written:
+		l.remember(space, c, s.At, s)
+	}
+}
+
+func (l *Ledger) remember(space *Space, c *claim, at Position, s *Settlement) {
+	if l.closed {
+		return
+	}
+	now := s.NowMS
+	if now == 0 {
+		now = l.NowMS()
+	}
+	if err := space.bucket.Remember(c.id, at, deadline(now, c.ttlMS), now); err != nil {
+		space.errors++
+		l.log.Error("state: id not remembered, a duplicate may pass",
+			"state", space.state, "plugin", space.plugin, "err", err)
+	}
+}
+
+// disband gives everybody in c their completion.
+func (l *Ledger) disband(c *crowd, s *Settlement, out []Resolution) []Resolution {
+	fate := s
+	if c.fate != nil {
+		fate = c.fate
+	}
+	for _, w := range c.waiters {
+		w.space.waiters--
+		out = append(out, fate.resolve(w.ref, w.plugin))
+	}
+	if c.waits != nil {
+		kept := *fate // the caller's may be reused
+		l.settleWaits(c, &kept)
+	}
+	return out
+}
+
+// settleWaits ends the tentative waits in c; Commit finds the fate.
+func (l *Ledger) settleWaits(c *crowd, fate *Settlement) {
+	for w := c.waits; w != nil; w = c.waits {
+		l.flight.unlist(w)
+		w.state, w.fate = waitSettled, fate
+	}
+}

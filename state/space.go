@@ -1,0 +1,166 @@
+package state
+
+import "time"
+
+// SpaceOptions are a plugin's own settings at a state.
+type SpaceOptions struct {
+	// HoldUnknown keeps the claims of a record of unknown outcome until their
+	// ttl (on_unknown = "hold"): no duplicate passes, and the record may be
+	// lost. Default: they are released, and a duplicate may pass; counted.
+	HoldUnknown bool
+}
+
+// Space is one plugin's part of one state.
+type Space struct {
+	l             *Ledger
+	state, plugin string
+	number        uint32
+	bucket        Bucket
+	scopes        scopes
+
+	// Guarded by the ledger's mutex.
+	hold            bool
+	pending         int
+	waiters         int
+	claims          uint64
+	hits            uint64
+	pendingHits     uint64
+	unknownReleased uint64
+	unknownHeld     uint64
+	errors          uint64
+}
+
+// Claim asks for id on behalf of the record owner. topic is the record's own,
+// and counts where the state's scope is the topic. The claim's ttl runs from
+// its confirmation; ttl <= 0 keeps it until too many newer ones are. nowMS is
+// the clock of the block that the record is judged in.
+//
+// An id that the same record owns already is New and not Fresh, so that judging
+// a record again is harmless.
+func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, nowMS int64) Answer {
+	key := s.scopes.id(topic, id)
+	ms := ttlMS(ttl)
+	l := s.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.claims++
+	a, o := s.ask(owner, key, ms, nowMS)
+	if a.Code == Pending {
+		a.Wait = &Wait{space: s, claimant: owner, id: key, ttlMS: ms, nowMS: nowMS}
+		l.flight.list(a.Wait, o)
+	}
+	return a
+}
+
+// ask is Claim under the mutex. It returns the record that owns a pending id.
+func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
+	if s.l.closed {
+		return Answer{Code: Refused}, 0
+	}
+	f := &s.l.flight
+	if c := f.claimed(id); c != 0 {
+		o := f.claims[c].owner
+		if f.owners[o].ref == ref {
+			return Answer{Code: New}, 0
+		}
+		s.pendingHits++
+		return Answer{Code: Pending}, o
+	}
+	at, ok, err := s.bucket.Find(id, nowMS)
+	if err != nil {
+		s.errors++
+		return Answer{Code: Refused}, 0
+	}
+	if ok {
+		s.hits++
+		return Answer{Code: Confirmed, At: at}, 0
+	}
+	f.claim(f.enter(ref), id, s.number, ttl)
+	s.pending++
+	return Answer{Code: New, Fresh: true}, 0
+}
+
+// Undo gives a Fresh claim back: its call faulted, or its verdict was not
+// accepted. Records that met the id meanwhile keep waiting on owner, which must
+// then be settled although it holds no claim any more. An id that owner does
+// not own is left alone.
+func (s *Space) Undo(owner Ref, topic string, id []byte) {
+	key := s.scopes.id(topic, id)
+	l := s.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.flight.claimed(key)
+	if c == 0 {
+		return
+	}
+	o := l.flight.claims[c].owner
+	if l.flight.owners[o].ref != owner {
+		return
+	}
+	l.drop(c)
+	l.flight.leaveIdle(o)
+}
+
+// Get returns the plugin's value of key, unless it has expired. The bytes are
+// the ledger's: read them, do not change them. They stay as they are.
+func (s *Space) Get(key []byte, nowMS int64) ([]byte, bool) {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if s.l.closed {
+		return nil, false
+	}
+	value, ok, err := s.bucket.Get(key, nowMS)
+	if err != nil {
+		s.errors++
+		return nil, false
+	}
+	return value, ok
+}
+
+// Put copies key and value and keeps them for ttl, counted from nowMS; ttl <= 0
+// keeps them until the state's max_bytes pushes them out, oldest put first.
+func (s *Space) Put(key, value []byte, ttl time.Duration, nowMS int64) error {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if s.l.closed {
+		return errClosed(s.state)
+	}
+	if err := s.bucket.Put(key, value, deadline(nowMS, ttlMS(ttl)), nowMS); err != nil {
+		s.errors++
+		return errPut(s.state, s.plugin, err)
+	}
+	return nil
+}
+
+// SpaceStats is what one plugin keeps at one state. Counters count from the
+// opening of the state.
+type SpaceStats struct {
+	State, Plugin string
+
+	Entries int   // ids confirmed
+	Pending int   // ids of records in flight
+	Waiters int   // records whose completion waits on one in flight
+	Values  int   // values put
+	Bytes   int64 // of those values, as max_bytes counts them
+
+	Claims          uint64 // asked
+	Hits            uint64 // answered Confirmed
+	PendingHits     uint64 // answered Pending
+	Evictions       uint64 // ids that went because there were too many
+	Expired         uint64 // ids that went by age
+	ValuesEvicted   uint64 // values that went because they took too much
+	UnknownReleased uint64 // claims released although the outcome is unknown
+	UnknownHeld     uint64 // claims held because the outcome is unknown
+	Errors          uint64 // the backend could not answer, or refused
+}
+
+func (s *Space) stats() SpaceStats {
+	u := s.bucket.Usage()
+	return SpaceStats{
+		State: s.state, Plugin: s.plugin,
+		Entries: u.Entries, Pending: s.pending, Waiters: s.waiters, Values: u.Values, Bytes: u.Bytes,
+		Claims: s.claims, Hits: s.hits, PendingHits: s.pendingHits,
+		Evictions: u.Evictions, Expired: u.Expired, ValuesEvicted: u.ValuesEvicted,
+		UnknownReleased: s.unknownReleased, UnknownHeld: s.unknownHeld, Errors: s.errors,
+	}
+}
