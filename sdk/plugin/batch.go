@@ -1,0 +1,114 @@
+package plugin
+
+import (
+	"errors"
+	"time"
+
+	"github.com/klamm-io/klamm/sdk/abi"
+)
+
+// Batch is the records of one call of on_send, on_consume or a partitioner.
+type Batch struct {
+	block
+	verdicts uint32 // offset of the verdicts
+	modOff   uint32 // start of the modification area
+	modCap   uint32
+	modUsed  uint32
+	full     int // first record whose verdict found no room; count when none
+	refused  bool
+	fresh    [abi.BatchMax / 64]uint64
+}
+
+// block is what batches of records, acknowledgements and commits share.
+type block struct {
+	b         []byte
+	hook      abi.Hook
+	count     int
+	topicsOff uint32
+	topics    int
+	minRecord uint32
+	nowMS     int64
+	current   int // index that At was last asked for, -1 before
+	known     int // starts[:known+1] are filled in
+	starts    [abi.BatchMax + 1]uint32
+	pulled    []pulled
+}
+
+var errBlock = errors.New("the host's block is malformed")
+
+// open reads the header. Only what all later accesses rely on is checked here;
+// everything else is a slice of b and so within its bounds.
+func (k *block) open(hook abi.Hook, b []byte, magic uint32) error {
+	if len(b) < abi.BatchHeaderSize || u32(b, abi.BatchMagic) != magic {
+		return errBlock
+	}
+	count := u32(b, abi.BatchCount)
+	k.minRecord = uint32(u16(b, abi.BatchRecordSize))
+	if count > abi.BatchMax || k.minRecord < abi.RecordHeaderSize {
+		return errBlock
+	}
+	k.b, k.hook, k.count = b, hook, int(count)
+	k.topicsOff, k.topics = u32(b, abi.BatchTopicsOff), int(u32(b, abi.BatchTopicsCount))
+	k.nowMS = i64(b, abi.BatchNowMS)
+	k.current, k.known = -1, 0
+	k.starts[0] = u32(b, abi.BatchRecOff)
+	k.pulled = k.pulled[:0]
+	return nil
+}
+
+// Len returns the number of records.
+func (k *block) Len() int { return k.count }
+
+// Now returns the clock that claims use: the time when the records arrived, or
+// their own time, as the state is configured. It is the same for the whole call.
+func (k *block) Now() time.Time { return time.UnixMilli(k.nowMS) }
+
+// start returns where record i begins. Records are stepped through by the size
+// that each one's header gives.
+func (k *block) start(i int) uint32 {
+	if uint(i) >= uint(k.count) {
+		panic("plugin: At of a record outside of the batch")
+	}
+	for k.known < i {
+		at := k.starts[k.known]
+		size := u32(k.b, at+abi.RecSize)
+		if size < k.minRecord || uint64(at)+uint64(size) > uint64(len(k.b)) {
+			panic("plugin: " + errBlock.Error())
+		}
+		k.known++
+		k.starts[k.known] = at + size
+	}
+	return k.starts[i]
+}
+
+func (b *Batch) open(hook abi.Hook, mem []byte) error {
+	if err := b.block.open(hook, mem, abi.MagicBatch); err != nil {
+		return err
+	}
+	b.verdicts = u32(mem, abi.BatchVerdictOff)
+	b.modOff, b.modCap = u32(mem, abi.BatchModOff), u32(mem, abi.BatchModCap)
+	b.modUsed, b.full, b.refused = 0, b.count, false
+	if uint64(b.verdicts)+uint64(b.count)*abi.VerdictSize > uint64(len(mem)) ||
+		uint64(b.modOff)+uint64(b.modCap) > uint64(len(mem)) || b.modOff%8 != 0 {
+		return errBlock
+	}
+	return nil
+}
+
+// At returns record i. It panics when i is not below Len.
+func (b *Batch) At(i int) Record {
+	r := Record{Entry{&b.block, b.start(i), i}, b}
+	b.current = i
+	return r
+}
+
+// All returns an iterator over the records and their indexes.
+func (b *Batch) All() func(yield func(int, Record) bool) {
+	return func(yield func(int, Record) bool) {
+		for i := range b.count {
+			if !yield(i, b.At(i)) {
+				return
+			}
+		}
+	}
+}
