@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/internal/config"
+	"github.com/klamm-io/klamm/runtime"
+)
+
+// What klamm exits with.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitConfig      = 3
+	exitUnreachable = 4
+	exitPlugin      = 5
+	exitInterrupted = 130
+)
+
+const exitCodesHelp = `Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 broker unreachable,
+5 plugin failed, 130 interrupted.`
+
+// errInterrupted is the cause of a context that Ctrl-C or SIGTERM ended.
+var errInterrupted = errors.New("interrupted")
+
+// failure is an error whose exit code, or whose mend, the command knows better
+// than its cause does.
+type failure struct {
+	err  error
+	code int    // 0: the cause's
+	do   string // what to do about it; "" when err says so
+	said bool   // the error was printed already
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func usagef(format string, args ...any) error {
+	return &failure{err: fmt.Errorf(format, args...), code: exitUsage}
+}
+
+// todo adds what to do to an error.
+func todo(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{err: err, do: fmt.Sprintf(format, args...)}
+}
+
+// exitCode classes an error.
+func exitCode(err error) int {
+	var f *failure
+	var problems *config.Problems
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &f) && f.code != 0:
+		return f.code
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &problems):
+		return exitConfig
+	case errors.Is(err, klamm.ErrBrokerUnreachable):
+		return exitUnreachable
+	case pluginFailed(err):
+		return exitPlugin
+	}
+	return exitFailed
+}
+
+func pluginFailed(err error) bool {
+	var load *runtime.LoadError
+	var plugin *klamm.PluginError
+	return errors.As(err, &load) || errors.As(err, &plugin) || runtime.IsFault(err)
+}
+
+// report prints an error for people: what, where and why as its text has it,
+// then what to do.
+func (a *app) report(err error) {
+	if f := (*failure)(nil); errors.As(err, &f) && f.said {
+		return
+	}
+	red := a.colour(a.talkTerminal)
+	var problems *config.Problems
+	if errors.As(err, &problems) {
+		problems.Render(a.talk, red)
+		fmt.Fprintln(a.talk, problems.Summary())
+		return
+	}
+	fmt.Fprintf(a.talk, "%s %s\n", paint(red, "1;31", "klamm:"), strings.TrimSpace(err.Error()))
+	if do := mend(err); do != "" {
+		fmt.Fprintf(a.talk, "  to do: %s\n", do)
+	}
+}
+
+// mend is what to do about an error: what the command said, else what is known
+// of the fact behind it.
+func mend(err error) string {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if f, ok := e.(*failure); ok && f.do != "" {
+			return f.do
+		}
+	}
+	for _, known := range mends {
+		if errors.Is(err, known.err) {
+			return known.do
+		}
+	}
+	return ""
+}
+
+var mends = []struct {
+	err error
+	do  string
+}{
+	{klamm.ErrBrokerUnreachable, "check the addresses, TLS and SASL in [cluster]; to try without Kafka run `klamm broker` in another terminal"},
+	{klamm.ErrUnknownTopic, "create it with `klamm topic create TOPIC`, or set cluster.allow_auto_create_topics = true"},
+	{klamm.ErrInvalidTopic, "a topic name has at most 249 of the letters a-z A-Z 0-9 . _ - and is not . or .."},
+	{klamm.ErrRecordTooLarge, "raise producer.max_request_size, and max.message.bytes of the topic, or send smaller records"},
+	{klamm.ErrOutcomeUnknown, "the record may be in the log: read the topic before sending it again"},
+	{klamm.ErrFenced, "another producer has the same transactional.id; give each host its own [host] id"},
+	{klamm.ErrBufferFull, "send slower, or raise producer.buffer_memory or max_block_ms"},
+	{klamm.ErrTimeout, "look at the brokers' health; producer.delivery_timeout_ms and max_block_ms bound the wait"},
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/klamm-io/klamm"
+)
+
+func TestUsageErrors(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"unknown command", []string{"prodcue"}, []string{`unknown command "klamm prodcue"`, `did you mean "produce"?`}},
+		{"unknown command, nothing near", []string{"zzz"}, []string{`unknown command "klamm zzz"`, "there are broker, check"}},
+		{"unknown subcommand", []string{"topic", "lits"}, []string{`unknown command "klamm topic lits"`, `did you mean "list"?`}},
+		{"unknown flag", []string{"version", "--ouput", "json"}, []string{`unknown flag "--ouput"`, `did you mean "--output"?`, "klamm version --help"}},
+		{"unknown short flag", []string{"version", "-z"}, []string{`unknown flag "-z"`}},
+		{"flag without value", []string{"version", "--output"}, []string{"flag needs an argument"}},
+		{"bad output", []string{"version", "--output", "yaml"}, []string{`--output "yaml": there are table and json`}},
+		{"too many arguments", []string{"version", "x"}, []string{`"x" is one argument too many`}},
+		{"missing argument", []string{"produce"}, []string{"TOPIC is missing"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := klammRun(t, tt.args...).want(t, exitUsage).wantTalk(t, tt.want...)
+			if r.out != "" {
+				t.Errorf("stdout has %q", r.out)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"topic"}, {"plugin", "--help"}} {
+		r := klammRun(t, args...).want(t, exitOK).wantOut(t, "Usage:")
+		if r.talk != "" {
+			t.Errorf("%q: stderr has %q", args, r.talk)
+		}
+	}
+	klammRun(t).wantOut(t, "Exit codes: 0 ok")
+}
+
+// TestEveryCommandHasExamples: --help shows how, for each command.
+func TestEveryCommandHasExamples(t *testing.T) {
+	root := (&app{streams: testStreams(nil, nil, nil)}).root()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "version", "topic", "plugin", "completion", "help":
+			continue
+		}
+		if n := strings.Count(c.Example, "klamm "); n < 2 {
+			t.Errorf("klamm %s: %d examples, want at least 2", c.Name(), n)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	klammRun(t, "version").want(t, exitOK).wantOut(t, "klamm ", "plugin ABI 1.0")
+	v := klammRun(t, "version", "--output", "json").want(t, exitOK).json(t)
+	if v["schema"] != "klamm.version/1" || v["abi"] != "1.0" {
+		t.Errorf("got %v", v)
+	}
+	klammRun(t, "--version").want(t, exitOK).wantOut(t, "klamm ")
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		klammRun(t, "completion", shell).want(t, exitOK).wantOut(t, "klamm")
+	}
+	klammRun(t, "__complete", "errors", "NOT_LEADER").want(t, exitOK).wantOut(t, "NOT_LEADER_FOR_PARTITION")
+}
+
+func TestExitCode(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"nil", nil, exitOK},
+		{"other", errors.New("x"), exitFailed},
+		{"usage, wrapped", fmt.Errorf("a: %w", usagef("b")), exitUsage},
+		{"unreachable", fmt.Errorf("a: %w", klamm.ErrBrokerUnreachable), exitUnreachable},
+		{"plugin", &klamm.PluginError{Plugin: "p", Hook: "on_send", Err: errors.New("x")}, exitPlugin},
+		{"interrupted", fmt.Errorf("a: %w", errInterrupted), exitInterrupted},
+		{"advice keeps the code", todo(klamm.ErrBrokerUnreachable, "do"), exitUnreachable},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := exitCode(tt.err); got != tt.want {
+				t.Errorf("got %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDistance(t *testing.T) {
+	tests := []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"abc", "ab", 1}, {"kitten", "sitting", 3}, {"", "ab", 2}, {"ca", "abc", 3},
+	}
+	for _, tt := range tests {
+		if got := distance(tt.a, tt.b); got != tt.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+func TestColourOnlyForPeople(t *testing.T) {
+	s := testStreams(strings.NewReader(""), newOutput(), newOutput())
+	s.talkTerminal = true
+	a := &app{streams: s}
+	if !a.colour(true) || a.colour(false) {
+		t.Error("colour follows the terminal")
+	}
+	a.env = func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }
+	if a.colour(true) {
+		t.Error("NO_COLOR is ignored")
+	}
+	a.env, a.noColor = func(string) string { return "" }, true
+	if a.colour(true) {
+		t.Error("--no-color is ignored")
+	}
+}
