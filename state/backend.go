@@ -20,8 +20,9 @@ type Bucket interface {
 	// Find returns where the record stands that confirmed id, unless it has
 	// expired. The error says that nobody knows.
 	Find(id ID, nowMS int64) (at Position, ok bool, err error)
-	// Remember confirms id. It is the newest from now on; where it is one too
-	// many, the oldest goes. expiresMS is 0 for never.
+	// Remember confirms an id that Find did not find when it was claimed. (Nobody
+	// else confirms it meanwhile: it was pending.) It is the newest from now
+	// on; where it is one too many, the oldest goes. expiresMS is 0 for never.
 	Remember(id ID, at Position, expiresMS, nowMS int64) error
 	// Get returns the value of key. The caller must not change it, and may
 	// keep it: later puts do not write into it.

@@ -3,12 +3,16 @@ package state
 // flight holds what has no outcome yet: the claims of records in flight, the
 // records that own them, and who waits on whom. Slots are indexes, and 0 is
 // none; claims hold no pointers.
+//
+// Both tables are chained: they are small and hot, come and go with every
+// record, and references count up, which spreads them over the heads without a
+// hash.
 type flight struct {
-	ids    index
+	byID   []uint32 // heads, by the low bits of the ID
 	claims []claim
 	freeC  uint32
 
-	refs   index
+	byRef  []uint32 // heads, by the low bits of the reference
 	owners []owner
 	freeO  uint32
 }
@@ -20,12 +24,14 @@ type claim struct {
 	space      uint32 // index in Ledger.spaces
 	owner      uint32
 	prev, next uint32 // the owner's others
+	chain      uint32
 }
 
 // owner is one record in flight that holds claims, or that others wait on.
 type owner struct {
 	ref    Ref
 	claims uint32
+	chain  uint32
 	crowd  *crowd // nil while nobody waits
 }
 
@@ -45,41 +51,35 @@ type waiter struct {
 	plugin string
 }
 
+const flightStart = 64 // heads; a power of two
+
 func newFlight() flight {
-	return flight{claims: make([]claim, 1), owners: make([]owner, 1)}
+	return flight{
+		byID: make([]uint32, flightStart), claims: make([]claim, 1),
+		byRef: make([]uint32, flightStart), owners: make([]owner, 1),
+	}
 }
 
-// refTag spreads references, which count up, over the index.
-func refTag(r Ref) uint32 { return uint32(uint64(r) * 0x9e3779b97f4a7c15 >> 32) }
+func (f *flight) headOfID(id ID) *uint32 { return &f.byID[id[0]&uint64(len(f.byID)-1)] }
+
+func (f *flight) headOfRef(r Ref) *uint32 { return &f.byRef[uint64(r)&uint64(len(f.byRef)-1)] }
 
 // claimed returns the slot of the pending claim of id, or 0.
 func (f *flight) claimed(id ID) uint32 {
-	x := &f.ids
-	if x.used == 0 {
-		return 0
+	c := *f.headOfID(id)
+	for c != 0 && f.claims[c].id != id {
+		c = f.claims[c].chain
 	}
-	tag := uint32(id[0])
-	for i := x.home(tag); x.places[i].slot != 0; i = x.next(i) {
-		if x.places[i].tag == tag && f.claims[x.places[i].slot].id == id {
-			return x.places[i].slot
-		}
-	}
-	return 0
+	return c
 }
 
 // owner returns the slot of the record, or 0.
 func (f *flight) owner(ref Ref) uint32 {
-	x := &f.refs
-	if x.used == 0 {
-		return 0
+	o := *f.headOfRef(ref)
+	for o != 0 && f.owners[o].ref != ref {
+		o = f.owners[o].chain
 	}
-	tag := refTag(ref)
-	for i := x.home(tag); x.places[i].slot != 0; i = x.next(i) {
-		if x.places[i].tag == tag && f.owners[x.places[i].slot].ref == ref {
-			return x.places[i].slot
-		}
-	}
-	return 0
+	return o
 }
 
 // enter returns the slot of the record, made if it has none.
@@ -89,20 +89,42 @@ func (f *flight) enter(ref Ref) uint32 {
 	}
 	o := f.freeO
 	if o != 0 {
-		f.freeO = f.owners[o].claims
-		f.owners[o] = owner{ref: ref}
+		f.freeO = f.owners[o].chain
 	} else {
 		o = uint32(len(f.owners))
-		f.owners = append(f.owners, owner{ref: ref})
+		f.owners = append(f.owners, owner{})
+		f.growRefs()
 	}
-	f.refs.insert(refTag(ref), o)
+	head := f.headOfRef(ref)
+	f.owners[o] = owner{ref: ref, chain: *head}
+	*head = o
 	return o
+}
+
+func (f *flight) growRefs() {
+	if len(f.owners) <= len(f.byRef) {
+		return
+	}
+	old := f.byRef
+	f.byRef = make([]uint32, 2*len(old))
+	for _, o := range old {
+		for o != 0 {
+			rest := f.owners[o].chain
+			head := f.headOfRef(f.owners[o].ref)
+			f.owners[o].chain, *head = *head, o
+			o = rest
+		}
+	}
 }
 
 // leave takes a record out that holds nothing and that nobody waits on.
 func (f *flight) leave(o uint32) {
-	f.refs.remove(refTag(f.owners[o].ref), o)
-	f.owners[o] = owner{claims: f.freeO}
+	at := f.headOfRef(f.owners[o].ref)
+	for *at != o {
+		at = &f.owners[*at].chain
+	}
+	*at = f.owners[o].chain
+	f.owners[o] = owner{chain: f.freeO}
 	f.freeO = o
 }
 
@@ -115,26 +137,46 @@ func (f *flight) leaveIdle(o uint32) {
 }
 
 func (f *flight) claim(o uint32, id ID, space uint32, ttlMS int64) {
-	made := claim{id: id, ttlMS: ttlMS, space: space, owner: o, next: f.owners[o].claims}
 	c := f.freeC
 	if c != 0 {
-		f.freeC = f.claims[c].next
-		f.claims[c] = made
+		f.freeC = f.claims[c].chain
 	} else {
 		c = uint32(len(f.claims))
-		f.claims = append(f.claims, made)
+		f.claims = append(f.claims, claim{})
+		f.growIDs()
 	}
-	if made.next != 0 {
-		f.claims[made.next].prev = c
+	head, first := f.headOfID(id), f.owners[o].claims
+	f.claims[c] = claim{id: id, ttlMS: ttlMS, space: space, owner: o, next: first, chain: *head}
+	if first != 0 {
+		f.claims[first].prev = c
 	}
-	f.owners[o].claims = c
-	f.ids.insert(uint32(id[0]), c)
+	*head, f.owners[o].claims = c, c
+}
+
+func (f *flight) growIDs() {
+	if len(f.claims) <= len(f.byID) {
+		return
+	}
+	old := f.byID
+	f.byID = make([]uint32, 2*len(old))
+	for _, c := range old {
+		for c != 0 {
+			rest := f.claims[c].chain
+			head := f.headOfID(f.claims[c].id)
+			f.claims[c].chain, *head = *head, c
+			c = rest
+		}
+	}
 }
 
 // release takes a claim away from its owner.
 func (f *flight) release(c uint32) {
-	old := f.claims[c]
-	f.ids.remove(uint32(old.id[0]), c)
+	old := &f.claims[c]
+	at := f.headOfID(old.id)
+	for *at != c {
+		at = &f.claims[*at].chain
+	}
+	*at = old.chain
 	if old.prev != 0 {
 		f.claims[old.prev].next = old.next
 	} else {
@@ -143,7 +185,7 @@ func (f *flight) release(c uint32) {
 	if old.next != 0 {
 		f.claims[old.next].prev = old.prev
 	}
-	f.claims[c] = claim{next: f.freeC}
+	*old = claim{chain: f.freeC}
 	f.freeC = c
 }
 

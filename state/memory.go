@@ -18,7 +18,7 @@ func NewMemory(maxEntries int, maxBytes int64) Backend {
 }
 
 // memory keeps confirmed ids in the order of their confirmation. An id costs an
-// entry of 48 bytes and 9 to 12 bytes of index; entries hold no pointers.
+// entry of 48 bytes and 11 to 14 bytes of index; entries hold no pointers.
 type memory struct {
 	key     Key
 	max     int
@@ -186,9 +186,6 @@ func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {
 }
 
 func (b *memoryBucket) Remember(id ID, at Position, expiresMS, nowMS int64) error {
-	if slot := b.m.find(id); slot != 0 {
-		b.m.remove(slot)
-	}
 	e := b.m.add(id)
 	e.expiresMS, e.partition, e.offset = expiresMS, at.Partition, at.Offset
 	e.origin = b.origin(at.Topic)
