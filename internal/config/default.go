@@ -116,6 +116,17 @@ func defaultState() State {
 // forbids it, and a delivery_timeout_ms that is not given is raised to
 // linger_ms + request_timeout_ms. Check warns of both.
 func (c *Config) ApplyDefaults() {
+	c.fillDefaults()
+	if c.Host.ID == "" {
+		c.Host.ID, _ = os.Hostname()
+	}
+	if dir, err := os.UserCacheDir(); c.Plugins.CacheDir == "" && err == nil {
+		c.Plugins.CacheDir = filepath.Join(dir, "klamm")
+	}
+	c.Producer.settle(c.isSet)
+}
+
+func (c *Config) fillDefaults() {
 	d := Default()
 	fill(reflect.ValueOf(c).Elem(), reflect.ValueOf(d))
 	for name, p := range c.Plugin {
@@ -130,13 +141,6 @@ func (c *Config) ApplyDefaults() {
 	for name, s := range c.State {
 		c.State[name] = filled(s, defaultState())
 	}
-	if c.Host.ID == "" {
-		c.Host.ID, _ = os.Hostname()
-	}
-	if dir, err := os.UserCacheDir(); c.Plugins.CacheDir == "" && err == nil {
-		c.Plugins.CacheDir = filepath.Join(dir, "klamm")
-	}
-	c.Producer.settle(c.isSet)
 }
 
 // settle decides what Kafka's client decides when it is not told.
@@ -165,7 +169,7 @@ func (p *Producer) deliveryTimeoutSet(isSet func(path ...string) bool) bool {
 
 // zeroIsLegal names the fields for which zero is a setting of its own.
 var zeroIsLegal = map[string]bool{
-	"Producer.Acks": true, "Producer.Retries": true, "Producer.Linger": true, "Producer.BatchSize": true, "Producer.MaxBlock": true,
+	"Producer.Acks": true, "Producer.Retries": true, "Producer.Linger": true, "Producer.MaxBlock": true,
 	"Producer.RetryBackoff": true, "Producer.RetryBackoffMax": true, "Producer.Compression": true,
 	"Consumer.FetchMaxWait": true, "Plugins.LogRate": true, "Admin.Listen": true, "State.MaxBytes": true,
 }

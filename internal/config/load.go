@@ -1,26 +1,215 @@
 package config
 
-// Load reads the configuration file at path. Its error, a *Problems, tells
-// every mistake of the file with line, column, cause and mend.
-func Load(path string) (*Config, error) {
-	return nil, nil
-}
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
 
 // Options are what Parse takes from outside the text. The zero value takes the
 // process's environment and the file system.
 type Options struct {
 	// LookupEnv resolves ${env:NAME}. Default os.LookupEnv.
 	LookupEnv func(name string) (string, bool)
-	// ReadFile resolves ${file:PATH}. Default os.ReadFile.
+	// ReadFile resolves ${file:PATH}. Default reads at most 64 KiB of the file.
 	ReadFile func(path string) ([]byte, error)
 }
 
-// Parse reads a configuration. The Config is nil when Problems holds an error.
-func Parse(path string, text []byte, o Options) (*Config, *Problems) { return nil, nil }
+// Load reads the configuration file at path. Where the file has mistakes, the
+// error is a *Problems with all of them. Warnings are no error; LoadAll tells
+// them too.
+func Load(path string) (*Config, error) {
+	c, problems, err := LoadAll(path)
+	if err != nil {
+		return nil, err
+	}
+	return c, problems.Err()
+}
 
-// Check reports every problem.
-func (c *Config) Check() *Problems { return NewProblems(c.Source) }
+// LoadAll is Load for those who want the warnings. The error is that of
+// reading the file; the Config is nil when problems holds an error.
+func LoadAll(path string) (*Config, *Problems, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("configuration: %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("configuration: read %q: %w", path, err)
+	}
+	c, problems := Parse(path, text, Options{})
+	if info, err := file.Stat(); err == nil && c != nil && info.Mode().Perm()&0o077 != 0 {
+		warnOfReadableSecrets(c, problems, info.Mode().Perm())
+	}
+	return c, problems, nil
+}
+
+// Parse reads a configuration. path names it in problems and is where relative
+// files start. The Config has every default filled in; it is nil when the
+// problems hold an error. Problems is never nil. Neither argument is kept but
+// for text, which must not change afterwards.
+func Parse(path string, text []byte, o Options) (*Config, *Problems) {
+	source := newSource(path, text)
+	problems := NewProblems(source)
+	problems.unknownIn = map[string]bool{}
+	tree := parseTree(source, problems)
+	if tree == nil {
+		return nil, problems
+	}
+	c := Default()
+	c.Source = source
+	d := &decoder{source: source, expander: o.expander(path), problems: problems, config: &c}
+	d.table(nil, tree, reflect.ValueOf(&c).Elem())
+	c.check(problems)
+	if problems.Errors() > 0 {
+		return nil, problems
+	}
+	c.ApplyDefaults()
+	return &c, problems
+}
+
+func (o Options) expander(path string) *expander {
+	x := &expander{lookupEnv: o.LookupEnv, readFile: o.ReadFile, dir: filepath.Dir(path)}
+	if x.lookupEnv == nil {
+		x.lookupEnv = os.LookupEnv
+	}
+	if x.readFile == nil {
+		x.readFile = readSecretFile
+	}
+	return x
+}
+
+func readSecretFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxSecretFile+1))
+}
+
+// parseTree reads the text as TOML and indexes it. It returns nil after it has
+// reported why it cannot.
+func parseTree(s *Source, problems *Problems) map[string]any {
+	if len(s.Text) > maxFileSize {
+		problems.addAt(Place{}, nil, Error, fmt.Sprintf("the file is larger than %s", Size(maxFileSize)), "is it a configuration?")
+		return nil
+	}
+	s.index = scan(string(s.Text), s.bom)
+	if s.index.tooDeep.valid() {
+		problems.addAt(s.place(s.index.tooDeep), nil, Error, fmt.Sprintf("tables, lists or keys nest deeper than %d", maxDepth), "")
+		return nil
+	}
+	s.markSecrets()
+	var tree map[string]any
+	meta, err := decodeTOML(string(s.Text), &tree)
+	if err != nil {
+		reportSyntax(s, problems, err)
+		return nil
+	}
+	if tree == nil {
+		tree = map[string]any{}
+	}
+	if !sameKeys(s.index.keys, meta.Keys()) {
+		// A mistake of the index, which its fuzz test has not found. Values come
+		// from the library, so they are right; only the places are lost.
+		s.index = &index{root: &node{kind: tableNode}}
+		problems.addAt(Place{}, nil, Warning, "the places of keys in this file are not known", "please report the file's form as a bug")
+	}
+	return tree
+}
+
+// decodeTOML makes an error of the panics by which the library tells its own
+// bugs.
+func decodeTOML(text string, tree *map[string]any) (meta toml.MetaData, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the TOML reader gave up: %v", r)
+		}
+	}()
+	return toml.Decode(text, tree)
+}
+
+func sameKeys(ours [][]string, theirs []toml.Key) bool {
+	if len(ours) != len(theirs) {
+		return false
+	}
+	for i := range ours {
+		if len(ours[i]) != len(theirs[i]) || joinPath(ours[i]) != joinPath(theirs[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// reportSyntax reports the library's error at its place.
+func reportSyntax(s *Source, problems *Problems, err error) {
+	var syntax toml.ParseError
+	if !errors.As(err, &syntax) {
+		problems.addAt(s.place(span{s.bom, s.bom + 1}), nil, Error, strings.TrimPrefix(err.Error(), "toml: "), "")
+		return
+	}
+	start := syntax.Position.Start + s.bom
+	at := s.place(span{start, start + max(1, syntax.Position.Len)})
+	if t := s.index.twice; t != nil && strings.Contains(syntax.Message, "already been") {
+		problems.addAt(s.place(t.second), t.path, Error, fmt.Sprintf("%s is given twice", pathName(t.path)),
+			fmt.Sprintf("the first is on line %d", s.place(t.first).Line))
+		return
+	}
+	what := syntax.Message
+	if s.secretFrom(at.Line-1) >= 0 {
+		what = "this is not TOML (the value is not shown)" // the message may quote it
+	}
+	problems.addAt(at, nil, Error, what, syntaxSuggestion(what))
+}
+
+func syntaxSuggestion(what string) string {
+	switch {
+	case strings.HasPrefix(what, "expected value but found"):
+		return `strings stand in quotes: "text"`
+	case strings.HasPrefix(what, "strings cannot contain newlines"):
+		return "a quote is missing, or use \"\"\" for several lines"
+	case strings.HasPrefix(what, "expected '.' or '='"):
+		return "a line is: key = value"
+	}
+	return ""
+}
+
+// warnOfReadableSecrets warns when secrets stand in a file that others of the
+// machine can read.
+func warnOfReadableSecrets(c *Config, problems *Problems, mode os.FileMode) {
+	for _, path := range c.literalSecrets() {
+		problems.Add(path, Warning, fmt.Sprintf("%s stands in clear in a file of mode %04o", pathName(path), mode),
+			"use ${file:PATH} or ${env:NAME}, or chmod 600 the file")
+	}
+}
+
+// literalSecrets lists the secrets that are written in the file itself.
+func (c *Config) literalSecrets() (paths [][]string) {
+	add := func(s Secret, path ...string) {
+		n := c.Source.find(path)
+		if s == "" || n == nil || !n.value.valid() {
+			return
+		}
+		if !strings.Contains(string(c.Source.Text[n.value.start:n.value.end]), "${") {
+			paths = append(paths, path)
+		}
+	}
+	add(c.Cluster.SASL.Password, "cluster", "sasl", "password")
+	add(c.Admin.Token, "admin", "token")
+	for _, name := range sortedKeys(c.Plugin) {
+		for _, secret := range sortedKeys(c.Plugin[name].Secrets) {
+			add(c.Plugin[name].Secrets[secret], "plugin", name, "secrets", secret)
+		}
+	}
+	return paths
+}
 
 func (c *Config) isSet(path ...string) bool { return c.Source.Has(path...) }
-
-func (p *Producer) idempotenceConflicts() []string { return nil }

@@ -48,6 +48,9 @@ const maxShown = 20
 type Problems struct {
 	source *Source
 	list   []Problem
+	// unknownIn are the tables that hold an unknown key. What such a table
+	// lacks is most likely that key, so it is not reported as missing too.
+	unknownIn map[string]bool
 }
 
 // NewProblems returns an empty list for the configuration of s, which may be
@@ -69,8 +72,24 @@ func (p *Problems) addAt(at Place, path []string, severity Severity, what, sugge
 	p.list = append(p.list, Problem{severity, path, at, what, suggestion})
 }
 
-// merge adds what q has.
-func (p *Problems) merge(q *Problems) { p.list = append(p.list, q.list...) }
+// missing adds an error of a key that its table lacks.
+func (p *Problems) missing(table []string, key, what, suggestion string) {
+	if p.unknownIn[joinPath(table)] {
+		return
+	}
+	p.AddKey(table, Error, what, suggestion)
+	p.list[len(p.list)-1].Path = join(table, key)
+}
+
+// has reports whether an error of the setting at path is known.
+func (p *Problems) has(path []string) bool {
+	for _, q := range p.list {
+		if q.Severity == Error && joinPath(q.Path) == joinPath(path) {
+			return true
+		}
+	}
+	return false
+}
 
 // All returns the problems sorted by place, errors before warnings at the same.
 func (p *Problems) All() []Problem {
@@ -198,11 +217,16 @@ func (p *Problems) excerpt(at Place) (text, pad, carets string) {
 	return text, pad, strings.Repeat("^", max(1, end-at.Col))
 }
 
-// secretKey matches the names of settings whose values are never shown, also
-// where the setting is a misspelt one.
-var secretKey = regexp.MustCompile(`(?i)(pass|pwd|secret|token|credential|private)`)
+// secretKey matches the names of settings whose values are never shown.
+var secretKey = regexp.MustCompile(`(?i)(pass|pwd|secret|token|credential|private|api_?key)`)
 
-var secretLine = regexp.MustCompile(`(?i)^([^=#]*(?:pass|pwd|secret|token|credential|private)[^=]*=[ \t]*)(.*)$`)
+// isSecretKey reports whether a key, perhaps a misspelt one, is a secret's.
+func isSecretKey(key string) bool {
+	return secretKey.MatchString(key) || nearest(key, []string{"password", "passphrase", "secret", "token"}) != ""
+}
+
+// keyBeforeEquals finds the keys of a line that is perhaps no TOML.
+var keyBeforeEquals = regexp.MustCompile(`([\w-]+)["']?[ \t]*=[ \t]*`)
 
 // shown returns a line of the source without secrets and control characters.
 func (s *Source) shown(line int) string {
@@ -221,11 +245,15 @@ func (s *Source) shown(line int) string {
 // secretFrom returns where in the line a secret starts, or -1.
 func (s *Source) secretFrom(line int) int {
 	from := -1
-	if m := secretLine.FindStringSubmatchIndex(s.lineText(line)); m != nil {
-		from = m[4]
+	text := s.lineText(line)
+	for _, m := range keyBeforeEquals.FindAllStringSubmatchIndex(text, -1) {
+		if isSecretKey(text[m[2]:m[3]]) {
+			from = m[1]
+			break
+		}
 	}
 	start := s.lines[line]
-	end := start + len(s.lineText(line))
+	end := start + len(text)
 	for n := range s.secret {
 		if n.value.start <= end && n.value.end > start {
 			if at := max(n.value.start-start, 0); from < 0 || at < from {

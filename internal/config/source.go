@@ -74,6 +74,24 @@ func (s *Source) KeyAt(path ...string) Place {
 // Has reports whether the file gives the setting at path.
 func (s *Source) Has(path ...string) bool { return s.find(path) != nil }
 
+// markSecrets finds the values that are never shown: those of keys with a
+// telling name, and all that stands in a table "secrets".
+func (s *Source) markSecrets() {
+	var walk func(n *node, secret bool)
+	walk = func(n *node, secret bool) {
+		if secret && n.value.valid() {
+			s.secret[n] = true
+		}
+		for key, c := range n.children {
+			walk(c, secret || isSecretKey(key) && (c.kind != tableNode || key == "secrets"))
+		}
+		for _, e := range n.elements {
+			walk(e, secret)
+		}
+	}
+	walk(s.index.root, false)
+}
+
 // find returns the node of path, or nil.
 func (s *Source) find(path []string) *node {
 	if s == nil || s.index == nil {

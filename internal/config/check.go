@@ -1,0 +1,277 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Check reports every mistake of a configuration, one built in Go or changed
+// after loading; it sees the configuration as ApplyDefaults would leave it, and
+// changes nothing. What Load returns without an error has been checked.
+func (c *Config) Check() *Problems {
+	whole := *c
+	whole.Plugin, whole.Chain = maps.Clone(c.Plugin), maps.Clone(c.Chain)
+	whole.Pipeline, whole.State = maps.Clone(c.Pipeline), maps.Clone(c.State)
+	whole.fillDefaults()
+	problems := NewProblems(c.Source)
+	whole.check(problems)
+	return problems
+}
+
+// checker collects the problems of one configuration.
+type checker struct {
+	*Config
+	problems *Problems
+}
+
+func (c *Config) check(problems *Problems) {
+	k := &checker{c, problems}
+	if c.Version != 1 {
+		k.fail(path("version"), fmt.Sprintf("version %d of the configuration is not known", c.Version), "this Klamm reads version 1")
+	}
+	k.cluster()
+	k.producer()
+	k.consumer()
+	k.plugins()
+	k.chains()
+	k.pipelines()
+	k.states()
+	k.operation()
+	k.unused()
+}
+
+func path(parts ...string) []string { return parts }
+
+// fail adds an error, unless the setting has one already.
+func (k *checker) fail(at []string, what, suggestion string) {
+	if !k.problems.has(at) {
+		k.problems.Add(at, Error, what, suggestion)
+	}
+}
+
+func (k *checker) warn(at []string, what, suggestion string) {
+	k.problems.Add(at, Warning, what, suggestion)
+}
+
+// between demands lo <= v <= hi.
+func between[T ~int | ~int64](k *checker, at []string, v, lo, hi T) {
+	switch {
+	case v < lo:
+		k.fail(at, fmt.Sprintf("%s: %v is too small", pathName(at), v), fmt.Sprintf("the least is %v", lo))
+	case v > hi:
+		k.fail(at, fmt.Sprintf("%s: %v is too large", pathName(at), v), fmt.Sprintf("the most is %v", hi))
+	}
+}
+
+// oneOf demands one of a few words.
+func (k *checker) oneOf(at []string, v string, words ...string) {
+	if !contains(words, v) {
+		e := notOneOf(v, words)
+		k.fail(at, pathName(at)+": "+e.what, e.suggestion)
+	}
+}
+
+func (k *checker) cluster() {
+	c := &k.Cluster
+	k.bootstrap(c)
+	if c.ClientID == "" {
+		k.fail(path("cluster", "client_id"), "cluster.client_id is empty", `the default is "klamm"`)
+	}
+	between(k, path("cluster", "dial_timeout"), c.DialTimeout, millis(1), seconds(600))
+	between(k, path("cluster", "metadata_max_age_ms"), c.MetadataMaxAge, millis(100), seconds(24*3600))
+	between(k, path("cluster", "embedded", "partitions"), c.Embedded.Partitions, 1, 10_000)
+	k.address(path("cluster", "embedded", "listen"), c.Embedded.Listen)
+	for i, topic := range c.Embedded.Topics {
+		k.topicName(path("cluster", "embedded", "topics", strconv.Itoa(i)), topic)
+	}
+	k.tls(&c.TLS)
+	k.sasl(c)
+}
+
+func (k *checker) bootstrap(c *Cluster) {
+	at := path("cluster", "bootstrap_servers")
+	if len(c.BootstrapServers) == 0 {
+		k.fail(at, "cluster.bootstrap_servers names no broker", `write ["host:9092"], or ["embedded"] for the one inside`)
+	}
+	for i, server := range c.BootstrapServers {
+		at := join(at, strconv.Itoa(i))
+		switch {
+		case server == "embedded" && len(c.BootstrapServers) > 1:
+			k.fail(at, `"embedded" cannot stand beside other brokers`, "keep one kind")
+		case server == "embedded":
+		case nearest(server, []string{"embedded"}) != "" && !strings.Contains(server, ":"):
+			k.fail(at, fmt.Sprintf("%q is no host:port", server), `did you mean "embedded"?`)
+		default:
+			k.address(at, server)
+		}
+	}
+}
+
+// address demands host:port.
+func (k *checker) address(at []string, s string) {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		if n, e := strconv.Atoi(port); e != nil || n < 0 || n > 65535 {
+			err = fmt.Errorf("%q is no port", port)
+		}
+	}
+	if err != nil {
+		k.fail(at, fmt.Sprintf("%s: %q is no host:port", pathName(at), s), `write for example "127.0.0.1:9092"`)
+	}
+}
+
+func (k *checker) tls(t *TLS) {
+	at := func(key string) []string { return path("cluster", "tls", key) }
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		key, other := "cert_file", "key_file"
+		if t.CertFile == "" {
+			key, other = other, key
+		}
+		k.fail(at(key), fmt.Sprintf("cluster.tls.%s is given without cluster.tls.%s", key, other), "a client certificate needs both")
+	}
+	if !t.Enabled {
+		for _, s := range []struct{ key, value string }{
+			{"ca_file", t.CAFile}, {"cert_file", t.CertFile}, {"key_file", t.KeyFile}, {"server_name", t.ServerName},
+		} {
+			if s.value != "" {
+				k.fail(at(s.key), fmt.Sprintf("cluster.tls.%s is given, but TLS is off", s.key), "set enabled = true in [cluster.tls]")
+				return
+			}
+		}
+		return
+	}
+	if t.InsecureSkipVerify {
+		k.warn(at("insecure_skip_verify"), "the brokers' certificates are not verified: anybody can pose as one", "use ca_file")
+	}
+}
+
+func (k *checker) sasl(c *Cluster) {
+	s, at := &c.SASL, path("cluster", "sasl", "mechanism")
+	switch {
+	case s.Mechanism == "" && (s.Username != "" || s.Password != ""):
+		k.problems.missing(path("cluster", "sasl"), "mechanism", "cluster.sasl has credentials and no mechanism", `set mechanism to "SCRAM-SHA-512", "SCRAM-SHA-256" or "PLAIN"`)
+		return
+	case s.Mechanism == "":
+		return
+	}
+	k.oneOf(at, s.Mechanism, "", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+	if s.Username == "" {
+		k.problems.missing(path("cluster", "sasl"), "username", fmt.Sprintf("cluster.sasl: %s needs a username", s.Mechanism), "set username")
+	}
+	if s.Password == "" {
+		k.problems.missing(path("cluster", "sasl"), "password", fmt.Sprintf("cluster.sasl: %s needs a password", s.Mechanism), `set password, best as "${file:PATH}" or "${env:NAME}"`)
+	}
+	if s.Mechanism == "PLAIN" && !c.TLS.Enabled {
+		k.warn(at, "PLAIN without TLS sends the password in clear", "set enabled = true in [cluster.tls], or use SCRAM-SHA-512")
+	}
+}
+
+func (k *checker) consumer() {
+	c := &k.Consumer
+	at := func(key string) []string { return path("consumer", key) }
+	k.oneOf(at("auto_offset_reset"), string(c.AutoOffsetReset), offsetResets...)
+	k.oneOf(at("isolation_level"), string(c.IsolationLevel), isolationLevels...)
+	k.oneOf(at("partition_assignment_strategy"), string(c.Assignor), assignors...)
+	between(k, at("auto_commit_interval_ms"), c.AutoCommit, millis(1), seconds(24*3600))
+	between(k, at("max_poll_records"), c.MaxPollRecords, 1, 1<<20)
+	between(k, at("fetch_min_bytes"), c.FetchMinBytes, 1, 1<<31-1)
+	between(k, at("max_partition_fetch_bytes"), c.FetchMaxBytes, 1, 1<<31-1)
+	between(k, at("fetch_max_wait_ms"), c.FetchMaxWait, 0, seconds(600))
+	between(k, at("session_timeout_ms"), c.SessionTimeout, millis(1), seconds(3600))
+	between(k, at("heartbeat_interval_ms"), c.Heartbeat, millis(1), seconds(3600))
+	if c.Heartbeat >= c.SessionTimeout {
+		k.fail(at(k.given("consumer", "heartbeat_interval_ms", "session_timeout_ms")),
+			fmt.Sprintf("heartbeat_interval_ms %v is not below session_timeout_ms %v", c.Heartbeat, c.SessionTimeout), "Kafka advises at most a third of it")
+	}
+	if c.GroupID == "" && c.EnableAutoCommit {
+		k.fail(at("enable_auto_commit"), "enable_auto_commit = true without a group_id: there is nobody to commit for", "set group_id in [consumer]")
+	}
+	if c.GroupID == "" && c.GroupInstanceID != "" {
+		k.fail(at("group_instance_id"), "group_instance_id is given without a group_id", "set group_id in [consumer]")
+	}
+}
+
+// given returns the first of two keys that the file gives, else the first.
+func (k *checker) given(table, first, second string) string {
+	if !k.isSet(table, first) && k.isSet(table, second) {
+		return second
+	}
+	return first
+}
+
+func (k *checker) states() {
+	for _, name := range sortedKeys(k.State) {
+		s, at := k.State[name], func(key string) []string { return path("state", name, key) }
+		switch s.Backend {
+		case "file", "redis", "kafka":
+			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory"`)
+		default:
+			k.oneOf(at("backend"), s.Backend, "memory")
+		}
+		between(k, at("max_entries"), s.MaxEntries, 1, 1<<30)
+		between(k, at("max_bytes"), s.MaxBytes, 0, 1<<40)
+		k.oneOf(at("scope"), s.Scope, "topic", "state")
+		if s.Clock != "" {
+			k.oneOf(at("clock"), s.Clock, "record", "arrival")
+		}
+	}
+}
+
+// operation checks [host], [admin] and [log].
+func (k *checker) operation() {
+	between(k, path("host", "drain_timeout"), k.Host.DrainTimeout, millis(1), seconds(24*3600))
+	k.oneOf(path("log", "level"), k.Log.Level, "debug", "info", "warn", "error")
+	k.oneOf(path("log", "format"), k.Log.Format, "auto", "text", "json")
+	listen := path("admin", "listen")
+	if k.Admin.Listen == "" {
+		return
+	}
+	if k.address(listen, k.Admin.Listen); k.problems.has(listen) {
+		return
+	}
+	host, _, _ := net.SplitHostPort(k.Admin.Listen)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && k.Admin.Token == "" {
+		k.fail(listen, fmt.Sprintf("admin.listen %q can be reached from outside and there is no token", k.Admin.Listen),
+			`set token in [admin], or listen on "127.0.0.1:8686"`)
+	}
+}
+
+var topicLetters = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// badTopic says why Kafka, or Klamm, does not take a topic's name.
+func badTopic(name string) (what, suggestion string) {
+	switch {
+	case name == "":
+		return "is empty", ""
+	case name == "." || name == "..":
+		return "is not allowed by Kafka", ""
+	case len(name) > 249:
+		return "is longer than Kafka's 249 letters", ""
+	case !topicLetters.MatchString(name):
+		return "holds letters that Kafka does not allow", `topics are made of letters, digits, ".", "_" and "-"`
+	case strings.HasPrefix(name, "__"):
+		return "belongs to Kafka itself", `names that start with "__" are refused`
+	}
+	return "", ""
+}
+
+func (k *checker) topicName(at []string, name string) { k.topic(at, name, name) }
+
+// topicPattern takes a topic's name or a glob.
+func (k *checker) topicPattern(at []string, pattern string) {
+	letters := pattern
+	if isGlob(pattern) {
+		letters = strings.NewReplacer("*", "", "?", "").Replace(pattern) + "x"
+	}
+	k.topic(at, pattern, letters)
+}
+
+func (k *checker) topic(at []string, name, letters string) {
+	if what, suggestion := badTopic(letters); what != "" {
+		k.fail(at, fmt.Sprintf("%s: topic name %q %s", pathName(at), name, what), suggestion)
+	}
+}
