@@ -1,0 +1,79 @@
+package interceptor
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/klamm-io/klamm"
+)
+
+// Headers of a dead letter: which plugin put the record there, why, and where
+// it came from or was going to. Those of an earlier dead letter are replaced.
+const (
+	HeaderPlugin    = "klamm.error.plugin"
+	HeaderVersion   = "klamm.error.version"
+	HeaderDigest    = "klamm.error.digest" // of the module, SHA-256 in hex
+	HeaderHook      = "klamm.error.hook"
+	HeaderReason    = "klamm.error.reason"
+	HeaderTopic     = "klamm.error.topic"
+	HeaderPartition = "klamm.error.partition"
+	HeaderOffset    = "klamm.error.offset"
+	headerPrefix    = "klamm.error."
+)
+
+// reasonMax is the most bytes of a reason in a header.
+const reasonMax = 1 << 10
+
+// Origin says where a dead letter came from. The zero Topic stands for the topic
+// that the record named; Partition and Offset below zero are left out.
+type Origin struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// Sent is the origin of a record that came from Send.
+var Sent = Origin{Partition: klamm.NoPartition, Offset: klamm.NoOffset}
+
+// DeadLetterRecord returns the record that the host writes for a dead-lettered
+// item: its last good version, in the dead-letter topic, with headers that tell
+// what happened. It demands no partition. Key and value are the item's own.
+func DeadLetterRecord(it *Item, from Origin) klamm.Record {
+	rec := it.Record
+	if from.Topic == "" {
+		from.Topic = it.Origin()
+	}
+	rec.Topic, rec.Target = it.DeadLetterTopic, 0
+	rec.Headers = deadLetterHeaders(it, from)
+	return rec
+}
+
+func deadLetterHeaders(it *Item, from Origin) []klamm.Header {
+	hs := make([]klamm.Header, 0, len(it.Record.Headers)+8)
+	for _, h := range it.Record.Headers {
+		if !strings.HasPrefix(h.Key, headerPrefix) {
+			hs = append(hs, h)
+		}
+	}
+	add := func(key, value string) {
+		if value != "" {
+			hs = append(hs, klamm.Header{Key: key, Value: []byte(value)})
+		}
+	}
+	add(HeaderPlugin, it.Plugin)
+	if it.by != nil {
+		add(HeaderVersion, it.by.version)
+		add(HeaderDigest, it.by.digest)
+	}
+	add(HeaderHook, it.hook.String())
+	add(HeaderReason, it.Reason[:min(len(it.Reason), reasonMax)])
+	add(HeaderTopic, from.Topic)
+	if from.Partition >= 0 {
+		add(HeaderPartition, strconv.Itoa(int(from.Partition)))
+	}
+	if from.Offset >= 0 {
+		add(HeaderOffset, strconv.FormatInt(from.Offset, 10))
+	}
+	return slices.Clip(hs)
+}

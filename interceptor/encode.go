@@ -1,0 +1,90 @@
+package interceptor
+
+import (
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/sdk/abi"
+)
+
+// encoding says which records the block holds, so that the next link with the
+// same fields gets it as it is when the last one changed nothing.
+type encoding struct {
+	first   *Item
+	count   int
+	full    bool // no more records went in
+	fields  abi.Fields
+	changes int
+}
+
+// encode fills the block with the first items, at most limit, and returns how
+// many there are in it.
+func (r *run) encode(items []*Item, fields abi.Fields, limit int) int {
+	want := min(len(items), limit, abi.BatchMax)
+	e := &r.encoded
+	same := e.first == items[0] && e.fields == fields && e.changes == r.changes
+	if same && (e.count == want || e.full && e.count < want) {
+		return e.count
+	}
+	*e = encoding{first: items[0], fields: fields, changes: r.changes}
+	topics := blockTopics{block: &r.block, fields: fields, facts: r.batch.Topics}
+	r.block.Reset(fields, r.batch.NowMS, false)
+	for _, it := range items[:want] {
+		r.add(it, topics.index(it.Record.Topic))
+		e.count++
+		if r.block.Full() {
+			e.full = true
+			break
+		}
+	}
+	return e.count
+}
+
+func (r *run) add(it *Item, topic int) {
+	rec := &it.Record
+	h := runtime.Head{
+		Topic: topic, Offset: klamm.NoOffset, TimestampMS: r.batch.NowMS,
+		Key: rec.Key, Value: rec.Value, Ref: it.Ref, Headers: len(rec.Headers),
+	}
+	if !rec.Timestamp.IsZero() {
+		h.TimestampMS = rec.Timestamp.UnixMilli()
+	}
+	h.Partition = r.partition(it)
+	if r.hook == abi.OnConsume {
+		h.Offset = rec.Offset
+	}
+	r.block.Add(h)
+	for i := range rec.Headers {
+		r.block.AddHeader(rec.Headers[i].Key, rec.Headers[i].Value)
+	}
+}
+
+// blockTopics adds each topic to a block once, with the facts that were asked
+// for.
+type blockTopics struct {
+	block  *runtime.Block
+	fields abi.Fields
+	facts  TopicFacts
+	last   string
+	at     int
+	any    bool
+}
+
+func (t *blockTopics) index(topic string) int {
+	if t.any && t.last == topic {
+		return t.at
+	}
+	var (
+		partitions int32
+		epoch      uint32
+		available  []bool
+		load       []uint32
+	)
+	if t.facts != nil && t.fields&(abi.FieldTopicFacts|abi.FieldLoad) != 0 {
+		if n, e, a, l, known := t.facts.Facts(topic); known {
+			partitions, epoch, available, load = n, e, a, l
+		}
+	}
+	t.at = t.block.AddTopic(topic, partitions, epoch, available, load)
+	t.last, t.any = topic, true
+	return t.at
+}
