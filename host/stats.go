@@ -87,3 +87,37 @@ type ExplainStep struct {
 	// Changes are lines such as `value: "a" -> "b"`.
 	Changes []string
 }
+
+// Stats returns the host's figures at this moment.
+func (h *Host) Stats() Stats {
+	s := Stats{Pipelines: map[string]PipelineStats{}, Plugins: map[string]PluginStats{}}
+	for name, p := range h.plugins {
+		s.Plugins[name] = p.stats()
+	}
+	for _, st := range h.ledger.Stats() {
+		s.States = append(s.States, StateStats{
+			State: st.State, Plugin: st.Plugin, Entries: st.Entries, Pending: st.Pending, Waiters: st.Waiters,
+			Hits: st.Hits, Evictions: st.Evictions, Bytes: st.Bytes, UnknownFree: st.UnknownReleased,
+		})
+	}
+	if h.producer == nil {
+		return s
+	}
+	s.Producer = h.producer.Counts()
+	s.Produce = h.producer.produceStats()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, p := range h.pipelines {
+		s.Pipelines[name] = p.stats()
+	}
+	return s
+}
+
+func (p *Producer) produceStats() ProduceStats {
+	s := p.pipeline.Stats()
+	return ProduceStats{
+		BufferTotal: s.BufferTotal, BufferAvailable: s.BufferAvailable, InFlightRequests: s.RequestsInFlight,
+		Batches: s.BatchesSent, Records: s.RecordsAppended, Bytes: s.BatchBytes,
+		Retries: s.BatchesRetried, Splits: s.BatchesSplit,
+	}
+}

@@ -7,12 +7,19 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net"
-	"time"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
 
 	"github.com/IBM/sarama"
 
+	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/internal/config"
 )
 
@@ -25,81 +32,208 @@ type Options struct {
 	Purpose string
 }
 
-// Cluster is a connection to a Kafka cluster.
-type Cluster struct{}
+// Cluster is a Kafka cluster: its metadata, and connections to its brokers.
+type Cluster struct {
+	settings *settings
+	log      *slog.Logger
+	client   sarama.Client
 
-// Topic is what is known of a topic at one moment. It never changes.
-type Topic struct {
-	Name string
-	// ID is the topic's id, zero with brokers older than 2.8. A topic that was
-	// deleted and made anew has another one.
-	ID [16]byte
-	// Epoch rises with every change of the partitions or their leaders.
-	Epoch uint32
-	// Partitions are in the order of their numbers, without gaps.
-	Partitions []Partition
+	// ctx ends with Close.
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	// topics is replaced as a whole, so that Topic takes no lock.
+	topics atomic.Pointer[map[string]*Topic]
+
+	mu         sync.Mutex
+	entries    map[string]*entry
+	brokers    map[int32]string // address by id
+	controller int32
+	onChange   []func(*Topic)
+	changed    []*Topic      // not yet told to onChange
+	kick       chan struct{} // wakes the metadata goroutine
 }
 
-// Partition is one partition's leader.
-type Partition struct {
-	Leader      int32 // -1: none at the moment
-	LeaderEpoch int32 // -1: not known
+// Open checks the configuration and that one broker answers and lets us in.
+//
+// When none does, the error wraps klamm.ErrBrokerUnreachable and tells for each
+// address what went wrong, as a *DialError; ErrAuthentication tells a wrong user
+// or password from the rest. A configuration that cannot be used gives other
+// errors.
+func Open(ctx context.Context, cfg *config.Cluster, o Options) (*Cluster, error) {
+	s, err := newSettings(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{
+		settings:   s,
+		log:        o.Logger,
+		entries:    make(map[string]*entry),
+		brokers:    make(map[int32]string),
+		controller: -1,
+		kick:       make(chan struct{}, 1),
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	c.topics.Store(&map[string]*Topic{})
+	first, err := c.findCluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// sarama must not find TLS-less connections, so it gets our dialer too.
+	if c.client, err = sarama.NewClient(s.addrs, c.Config()); err != nil {
+		first.close()
+		return nil, err
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.done.Go(func() { c.metadataLoop(first) })
+	return c, nil
 }
 
-// Conn is a connection to a broker, opened and authenticated. Whoever holds it
-// writes and reads whole Kafka frames on it.
-type Conn struct{ net.Conn }
-
-// Version returns the versions of a request that the broker takes.
-func (c *Conn) Version(apiKey int16) (min, max int16, ok bool) { panic("not yet") }
-
-// Open checks that a broker answers.
-func Open(ctx context.Context, cfg *config.Cluster, o Options) (*Cluster, error) { panic("not yet") }
-
-// Topic returns what is known of a topic, nil when nothing is yet.
-func (c *Cluster) Topic(name string) *Topic { panic("not yet") }
-
-// AwaitTopic asks until the topic is known.
-func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) { panic("not yet") }
-
-// Refresh asks for the topics soon. It never waits.
-func (c *Cluster) Refresh(topics ...string) { panic("not yet") }
-
-// OnChange has f called with every changed topic.
-func (c *Cluster) OnChange(f func(*Topic)) { panic("not yet") }
-
-// Leader returns a partition's leader, -1 when there is none.
-func (c *Cluster) Leader(topic string, partition int32) (broker, epoch int32) { panic("not yet") }
-
-// SetLeader takes a broker's hint at a new leader (KIP-951).
-func (c *Cluster) SetLeader(topic string, partition, broker, epoch int32) { panic("not yet") }
-
-// Dial opens a connection of its own to a broker.
-func (c *Cluster) Dial(ctx context.Context, broker int32) (*Conn, error) { panic("not yet") }
-
-// InitProducerID asks for a producer id and epoch.
-func (c *Cluster) InitProducerID(ctx context.Context, transactionalID string, timeout time.Duration, pid int64, epoch int16) (int64, int16, error) {
-	panic("not yet")
+// findCluster returns a connection to the first broker that describes its
+// cluster.
+func (c *Cluster) findCluster(ctx context.Context) (*link, error) {
+	var errs []error
+	for _, addr := range c.settings.addrs {
+		l, err := c.open(ctx, -1, addr)
+		if err == nil {
+			if err = c.describe(ctx, l); err == nil {
+				return l, nil
+			}
+			l.close()
+			err = l.explain(ctx, c.settings, err)
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+		c.log.Debug("bootstrap server cannot be used", "addr", addr, "err", err)
+	}
+	return nil, unreachable(errs)
 }
 
-// Client returns a sarama client for groups and administration.
-func (c *Cluster) Client() sarama.Client { panic("not yet") }
-
-// Config returns a copy of the sarama configuration.
-func (c *Cluster) Config() *sarama.Config { panic("not yet") }
-
-// CreateTopic makes a topic.
-func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32, replication int16, configs map[string]string) error {
-	panic("not yet")
+// describe learns the brokers and the controller.
+func (c *Cluster) describe(ctx context.Context, l *link) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.settings.dialTimeout, errDialTimeout{c.settings.dialTimeout})
+	defer cancel()
+	var resp *sarama.DescribeClusterResponse
+	err := l.do(ctx, func(b *sarama.Broker) (err error) {
+		resp, err = b.DescribeCluster(sarama.NewDescribeClusterRequest(protocolVersion))
+		return err
+	})
+	if errors.Is(err, sarama.ErrUnsupportedVersion) { // before 2.8
+		_, err := c.requestMetadata(ctx, l, nil, false)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if resp.Err != sarama.ErrNoError {
+		return resp.Err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.controller = resp.ControllerID
+	for _, b := range resp.Brokers {
+		if !b.IsFenced {
+			c.brokers[b.BrokerID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		}
+	}
+	return nil
 }
 
-// ListTopics returns the names of all topics.
-func (c *Cluster) ListTopics(ctx context.Context) ([]string, error) { panic("not yet") }
+// Client returns a sarama client of this cluster, for administration. It is
+// closed with the cluster.
+func (c *Cluster) Client() sarama.Client { return c.client }
 
-// DescribeTopics asks the brokers for topics as they are now.
-func (c *Cluster) DescribeTopics(ctx context.Context, names ...string) ([]*Topic, error) {
-	panic("not yet")
+// NewClient returns a sarama client of its own, with its own connections and
+// with conf, which should come from Config. The caller closes it.
+func (c *Cluster) NewClient(conf *sarama.Config) (sarama.Client, error) {
+	return sarama.NewClient(c.candidateAddrs(), conf)
 }
 
-// Close ends every connection of the cluster's own.
-func (c *Cluster) Close() error { panic("not yet") }
+// Config returns a copy of the sarama configuration. Its dialer speaks TLS where
+// the cluster does, so its TLS stays off.
+func (c *Cluster) Config() *sarama.Config {
+	conf := *c.settings.sarama
+	conf.Net.Proxy.Enable = true
+	conf.Net.Proxy.Dialer = &plainDialer{tls: c.settings.tls, timeout: c.settings.dialTimeout}
+	return &conf
+}
+
+// Close ends the cluster's own connections and waits for its goroutine. Those
+// made by Dial and NewClient stay open. It may be called twice.
+func (c *Cluster) Close() error {
+	c.cancel()
+	c.done.Wait()
+	if err := c.client.Close(); err != nil && !errors.Is(err, sarama.ErrClosedClient) {
+		return err
+	}
+	return nil
+}
+
+func (c *Cluster) brokerAddr(id int32) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	addr, ok := c.brokers[id]
+	return addr, ok
+}
+
+// candidate is a broker that may be asked.
+type candidate struct {
+	id   int32
+	addr string
+}
+
+// candidates are the known brokers in any order and then the bootstrap
+// servers: when all known ones are gone, those find the cluster again
+// (KIP-899).
+func (c *Cluster) candidates() []candidate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []candidate
+	for id, addr := range c.brokers {
+		list = append(list, candidate{id, addr})
+	}
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	known := slices.Collect(maps.Values(c.brokers))
+	for _, addr := range c.settings.addrs {
+		if !slices.Contains(known, addr) {
+			list = append(list, candidate{-1, addr})
+		}
+	}
+	return list
+}
+
+func (c *Cluster) candidateAddrs() []string {
+	var addrs []string
+	for _, cand := range c.candidates() {
+		addrs = append(addrs, cand.addr)
+	}
+	return addrs
+}
+
+// openAny returns a connection to any broker.
+func (c *Cluster) openAny(ctx context.Context) (*link, error) {
+	var errs []error
+	for _, cand := range c.candidates() {
+		l, err := c.open(ctx, cand.id, cand.addr)
+		if err == nil {
+			return l, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil || errors.Is(err, ErrAuthentication) {
+			break
+		}
+	}
+	return nil, unreachable(errs)
+}
+
+func (c *Cluster) closedError() error {
+	if c.ctx.Err() != nil {
+		return klamm.ErrClosed
+	}
+	return nil
+}

@@ -1,0 +1,301 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/consume"
+	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/state"
+)
+
+// consumption reads topics in a group: on_consume, then deliver for each record
+// that passed, then commits of what is completed, then on_commit. A consumer and
+// a pipeline differ in deliver.
+type consumption struct {
+	h       *Host
+	name    string
+	log     *slog.Logger
+	every   time.Duration // between commits
+	group   *consume.Group
+	lane    *consumeLane
+	tally   tally
+	commits atomic.Int64
+	joined  atomic.Bool
+
+	// deliver takes one record over. It calls done once, now or later, on any
+	// goroutine; an error stops the consumption without done.
+	deliver func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome)) error
+
+	stop context.CancelCauseFunc
+
+	mu    sync.Mutex
+	parts map[klamm.TopicPartition]*progress
+	all   []*progress                    // those of revoked partitions too, while records are in flight
+	ends  map[klamm.TopicPartition]int64 // stop_at_end: what is still to be reached
+	atEnd bool                           // there was nothing to read from the start
+}
+
+// consumeLane is the chain's instances for what is read. Partitions share it.
+type consumeLane struct {
+	mu    sync.Mutex
+	link  *interceptor.Lane // nil: the chain has no on_consume and no on_commit
+	batch interceptor.Batch
+}
+
+// revokeGrace bounds how long a rebalance waits for records in flight. What is
+// not completed by then is read again by the partition's next owner.
+const revokeGrace = 10 * time.Second
+
+// run reads until ctx ends, deliver fails or every end is reached.
+func (c *consumption) run(ctx context.Context) error {
+	if c.atEnd {
+		return nil
+	}
+	ctx, c.stop = context.WithCancelCause(ctx)
+	defer c.stop(nil)
+	committer := make(chan struct{})
+	go func() { defer close(committer); c.commitLoop(ctx) }()
+	err := c.group.Run(ctx)
+	c.stop(nil)
+	<-committer
+	if cause := context.Cause(ctx); cause != nil && cause != context.Canceled && cause != errReachedEnd {
+		return cause
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+var errReachedEnd = fmt.Errorf("reached the end")
+
+// fail stops the consumption. Nothing that is not completed is committed, so
+// that nothing is lost.
+func (c *consumption) fail(err error) { c.stop(err) }
+
+// Assigned implements consume.Handler.
+func (c *consumption) Assigned(_ context.Context, parts map[string][]int32) {
+	c.mu.Lock()
+	for topic, ids := range parts {
+		for _, id := range ids {
+			pr := newProgress()
+			c.parts[klamm.TopicPartition{Topic: topic, Partition: id}] = pr
+			c.all = append(slices.DeleteFunc(c.all, (*progress).empty), pr)
+		}
+	}
+	c.mu.Unlock()
+	c.joined.Store(true)
+	c.log.Info("partitions assigned", "group", c.name, "partitions", fmt.Sprint(parts))
+}
+
+// Revoked implements consume.Handler: it completes and commits what was read
+// before the partitions go. Lost partitions have another owner already, who
+// reads what is not committed.
+func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
+	c.log.Info("partitions revoked", "group", c.name, "partitions", fmt.Sprint(parts), "lost", lost)
+	gone := c.take(parts)
+	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
+	defer cancel()
+	offsets := map[klamm.TopicPartition]int64{}
+	for tp, pr := range gone {
+		if !lost {
+			awaitDrained(ctx, pr)
+			if at, moved := pr.toCommit(); moved {
+				offsets[tp] = at
+			}
+		}
+	}
+	if len(offsets) > 0 {
+		if err := c.group.Commit(ctx, offsets); err != nil {
+			c.log.Warn("commit before a rebalance", "group", c.name, "error", err)
+		} else {
+			c.confirm(gone, offsets)
+		}
+	}
+	for tp, pr := range gone {
+		c.h.settleClaims(tp, pr.abandon(), klamm.Failed, errPartitionGone)
+	}
+}
+
+var errPartitionGone = fmt.Errorf("the partition went to another member of the group")
+
+func awaitDrained(ctx context.Context, pr *progress) {
+	select {
+	case <-pr.drained():
+	case <-ctx.Done():
+	}
+}
+
+// close ends the following of what was read and not completed: it is not
+// committed, so it is read again. Such records count as failed here.
+func (c *consumption) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, pr := range c.all {
+		for range pr.giveUp() {
+			c.tally.complete(klamm.Failed)
+		}
+	}
+	if c.lane.link != nil {
+		if err := c.lane.link.Close(context.Background()); err != nil {
+			c.log.Warn("close a chain", "group", c.name, "error", err)
+		}
+	}
+}
+
+func (c *consumption) take(parts map[string][]int32) map[klamm.TopicPartition]*progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	gone := map[klamm.TopicPartition]*progress{}
+	for topic, ids := range parts {
+		for _, id := range ids {
+			tp := klamm.TopicPartition{Topic: topic, Partition: id}
+			if pr := c.parts[tp]; pr != nil {
+				gone[tp] = pr
+				delete(c.parts, tp)
+			}
+		}
+	}
+	return gone
+}
+
+// Records implements consume.Handler. Partitions take turns at the chain; a
+// delivery that waits for the producer makes them all wait: back-pressure.
+func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) error {
+	c.mu.Lock()
+	pr := c.parts[tp]
+	c.mu.Unlock()
+	if pr == nil {
+		return nil // revoked meanwhile; its next owner reads these again
+	}
+	pr.sawHighWater(highWatermark)
+	c.lane.mu.Lock()
+	defer c.lane.mu.Unlock()
+	b := &c.lane.batch
+	b.Reset()
+	b.NowMS, b.Topics = c.h.clock.nowMS(), c.h.producer.facts
+	for _, rec := range recs {
+		b.Items = append(b.Items, interceptor.Item{Record: rec, Ref: uint64(c.h.consumeRef())})
+	}
+	if c.lane.link != nil {
+		c.lane.link.OnConsume(ctx, b)
+	}
+	for i := range b.Items {
+		if err := c.one(ctx, pr, &b.Items[i], recs[i].Offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one follows a record to its completion. A drop in on_consume is final here,
+// also where it duplicates a record in flight: that record is read again unless
+// it completes, so nothing can be lost.
+func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Item, offset int64) error {
+	number := pr.begin(offset)
+	c.tally.accept()
+	ref := state.Ref(0)
+	if it.Claimed {
+		ref = state.Ref(it.Ref)
+	}
+	done := func(o klamm.Outcome) {
+		if pr.done(number, ref) {
+			c.tally.complete(o)
+		}
+	}
+	if it.Outcome == klamm.Dropped {
+		if it.Wait != nil {
+			it.Wait.Cancel()
+		}
+		done(klamm.Dropped)
+		return nil
+	}
+	return c.deliver(ctx, it, done)
+}
+
+// Committed implements consume.Handler.
+func (c *consumption) Committed(offsets map[klamm.TopicPartition]int64) {
+	c.commits.Add(1)
+	if c.lane.link == nil {
+		return
+	}
+	commits := make([]interceptor.Commit, 0, len(offsets))
+	for tp, at := range offsets {
+		commits = append(commits, interceptor.Commit{Topic: tp.Topic, Partition: tp.Partition, Offset: at})
+	}
+	c.lane.link.OnCommit(context.Background(), commits)
+}
+
+func (c *consumption) commitLoop(ctx context.Context) {
+	tick := time.NewTicker(c.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := c.commit(ctx); err != nil && ctx.Err() == nil {
+				c.log.Warn("commit", "group", c.name, "error", err)
+			}
+		}
+	}
+}
+
+// commit commits every position that has moved.
+func (c *consumption) commit(ctx context.Context) error {
+	c.mu.Lock()
+	parts := make(map[klamm.TopicPartition]*progress, len(c.parts))
+	offsets := map[klamm.TopicPartition]int64{}
+	for tp, pr := range c.parts {
+		parts[tp] = pr
+		if at, moved := pr.toCommit(); moved {
+			offsets[tp] = at
+		}
+	}
+	c.mu.Unlock()
+	if len(offsets) == 0 {
+		return nil
+	}
+	if err := c.group.Commit(ctx, offsets); err != nil {
+		return err
+	}
+	c.confirm(parts, offsets)
+	return nil
+}
+
+// confirm notes what was committed, and stops when that was the end.
+func (c *consumption) confirm(parts map[klamm.TopicPartition]*progress, offsets map[klamm.TopicPartition]int64) {
+	for tp, at := range offsets {
+		c.h.settleClaims(tp, parts[tp].confirm(at), klamm.Written, nil)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ends == nil {
+		return
+	}
+	for tp, at := range offsets {
+		if end, ok := c.ends[tp]; ok && at >= end {
+			delete(c.ends, tp)
+		}
+	}
+	if len(c.ends) == 0 {
+		c.stop(errReachedEnd)
+	}
+}
+
+func (c *consumption) stats() PipelineStats {
+	s := PipelineStats{Counts: c.tally.counts(), Commits: c.commits.Load()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, pr := range c.parts {
+		s.Lag += pr.lag()
+	}
+	return s
+}

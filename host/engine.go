@@ -1,0 +1,337 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/internal/config"
+	"github.com/klamm-io/klamm/internal/module"
+	"github.com/klamm-io/klamm/partitioner"
+	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/state"
+)
+
+// This file is the only one of the package that knows the runtime: it turns
+// [plugin.NAME] tables into running plugins, and chains into links.
+
+// engine is the WebAssembly engine with the folder of compiled code.
+type engine struct {
+	run      *runtime.Engine
+	cacheDir string
+}
+
+// plugin is one [plugin.NAME] at work.
+type plugin struct {
+	name  string
+	cfg   config.Plugin
+	run   *runtime.Plugin
+	space *state.Space
+
+	mu     sync.Mutex
+	module *module.Module
+	loaded time.Time
+	last   error // why the newest module was refused
+}
+
+func newEngine(ctx context.Context, cfg *config.Plugins, log *slog.Logger) (*engine, error) {
+	dir := cfg.CacheDir
+	if dir == "" {
+		if base, err := os.UserCacheDir(); err == nil {
+			dir = filepath.Join(base, "klamm")
+		} else {
+			log.Warn("compiled plugins are not cached: no cache directory; set plugins.cache_dir", "error", err)
+		}
+	}
+	run, err := runtime.NewEngine(ctx, runtime.EngineConfig{CacheDir: dir, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("start the WebAssembly engine: %w", err)
+	}
+	return &engine{run: run, cacheDir: dir}, nil
+}
+
+// loadPlugins opens the states, loads every plugin and checks every chain, and
+// reports all that is wrong with them.
+func (h *Host) loadPlugins(ctx context.Context) error {
+	h.ledger = state.NewLedger(state.Options{Logger: h.log})
+	var err error
+	if h.engine, err = newEngine(ctx, &h.cfg.Plugins, h.log); err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(h.cfg.State)) {
+		errs = append(errs, h.openState(name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.cfg.Plugin)) {
+		if err := h.loadPlugin(ctx, name); err != nil {
+			errs = append(errs, &klamm.PluginError{Plugin: name, Hook: "load", Err: err})
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return h.buildChains()
+}
+
+func (h *Host) openState(name string) error {
+	cfg := h.cfg.State[name]
+	err := h.ledger.Open(name, state.StoreConfig{
+		Backend: cfg.Backend, MaxEntries: cfg.MaxEntries, MaxBytes: int64(cfg.MaxBytes),
+		ScopeTopic: cfg.Scope != "state",
+	})
+	if err != nil {
+		return fmt.Errorf("state %q: %w", name, err)
+	}
+	return nil
+}
+
+func (h *Host) loadPlugin(ctx context.Context, name string) error {
+	cfg := h.cfg.Plugin[name]
+	p := &plugin{name: name, cfg: cfg}
+	if cfg.State != "" {
+		var err error
+		if p.space, err = h.ledger.Space(cfg.State, name, state.SpaceOptions{HoldUnknown: cfg.OnUnknown == "hold"}); err != nil {
+			return err
+		}
+	}
+	mod, err := module.Resolve(ctx, cfg.Module, h.baseDir, h.engine.cacheDir)
+	if err != nil {
+		return err
+	}
+	run, err := h.runtimeConfig(p, mod)
+	if err != nil {
+		return err
+	}
+	p.run = h.engine.run.NewPlugin(run)
+	if err := p.run.Load(ctx, mod.Wasm); err != nil {
+		return errors.Join(err, p.run.Close(ctx))
+	}
+	p.module, p.loaded = mod, time.Now()
+	h.plugins[name] = p
+	gen := p.run.Active()
+	h.log.Info("plugin loaded", "plugin", name, "module", cfg.Module, "digest", gen.Digest, "version", gen.Module.Manifest().Version)
+	return nil
+}
+
+// runtimeConfig is what the sandbox needs to know: the plugin's own settings
+// before those of [plugins].
+func (h *Host) runtimeConfig(p *plugin, mod *module.Module) (runtime.PluginConfig, error) {
+	all, cfg := &h.cfg.Plugins, &p.cfg
+	table, err := config.PluginJSON(cfg.Config)
+	if err != nil {
+		return runtime.PluginConfig{}, err
+	}
+	grants, err := grantsOf(cfg)
+	if err != nil {
+		return runtime.PluginConfig{}, err
+	}
+	secrets := map[string][]byte{}
+	for name, s := range cfg.Secrets {
+		secrets[name] = []byte(s.Reveal())
+	}
+	return runtime.PluginConfig{
+		Name: p.name, ClientID: h.cfg.Cluster.ClientID, Config: table, Env: mod.Env, Manifest: mod.Manifest,
+		MemoryMax: int64(or(cfg.Memory, all.Memory)), Timeout: p.timeout(all),
+		OutputMax: int(or(cfg.Output, all.Output)), Grants: grants, Secrets: secrets, SHA256: cfg.SHA256,
+		Breaker: runtime.Breaker{
+			Failures: all.Breaker.Failures, Window: all.Breaker.Window.Std(), Cooldown: all.Breaker.Cooldown.Std(),
+		},
+	}, nil
+}
+
+func (p *plugin) timeout(all *config.Plugins) time.Duration {
+	return or(p.cfg.Timeout, all.Timeout).Std()
+}
+
+// or is the first value that is set.
+func or[T comparable](own, all T) T {
+	var zero T
+	if own != zero {
+		return own
+	}
+	return all
+}
+
+// grantsOf is what a plugin may use: what its table lists, or else what can do
+// no harm; state and keyed hashing with what they need only.
+func grantsOf(cfg *config.Plugin) (runtime.Grant, error) {
+	names := cfg.Grants
+	if names == nil {
+		names = []string{"log", "metrics", "clock", "random"}
+	}
+	var grants runtime.Grant
+	for _, name := range names {
+		g, ok := runtime.ParseGrant(name)
+		if !ok {
+			return 0, fmt.Errorf("grants: %q is no capability; they are %v", name, runtime.Grant(^runtime.Grant(0)).Names())
+		}
+		grants |= g
+	}
+	if cfg.State != "" {
+		grants |= runtime.GrantState
+	}
+	if len(cfg.Secrets) > 0 {
+		grants |= runtime.GrantHMAC
+	}
+	return grants, nil
+}
+
+// buildChains turns the configuration's chains into interceptor chains.
+func (h *Host) buildChains() error {
+	h.chains = newChains(&h.cfg)
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(h.cfg.Chain)) {
+		chain, err := h.buildChain(name, h.cfg.Chain[name])
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		h.chains.add(name, chain)
+	}
+	bare, err := interceptor.NewChain(interceptor.ChainConfig{Logger: h.log, Metrics: h.opt.metrics})
+	h.chains.add("", bare)
+	return errors.Join(append(errs, err)...)
+}
+
+func (h *Host) buildChain(name string, cfg config.Chain) (*interceptor.Chain, error) {
+	var errs []error
+	links := func(names []string) []interceptor.Link {
+		out := make([]interceptor.Link, 0, len(names))
+		for _, n := range names {
+			l, err := h.link(n)
+			errs = append(errs, err)
+			out = append(out, l)
+		}
+		return out
+	}
+	cc := interceptor.ChainConfig{
+		Name: name, Topics: cfg.Topics, DeadLetterTopic: cfg.DeadLetterTopic, Refused: h.refusedTopic,
+		Logger: h.log, Metrics: h.opt.metrics,
+		OnSend: links(cfg.OnSend), OnAcknowledgement: links(cfg.AcknowledgementList()),
+		OnConsume: links(cfg.OnConsume), OnCommit: links(cfg.OnCommit),
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("chain %q: %w", name, err)
+	}
+	return interceptor.NewChain(cc)
+}
+
+func (h *Host) link(name string) (interceptor.Link, error) {
+	if native, ok := h.opt.interceptors[name]; ok {
+		return interceptor.Link{Name: name, Native: native}, nil
+	}
+	p := h.plugins[name]
+	if p == nil {
+		return interceptor.Link{}, fmt.Errorf("no plugin and no native interceptor is named %q", name)
+	}
+	policy, ok := interceptor.ParsePolicy(string(p.cfg.OnError))
+	if !ok {
+		return interceptor.Link{}, fmt.Errorf("plugin %q: on_error %q: it is fail, pass, drop or dead_letter", name, p.cfg.OnError)
+	}
+	return interceptor.Link{
+		Name: name, Plugin: p.run, OnError: policy, DeadLetterTopic: p.cfg.DeadLetterTopic,
+		AllowedTopics: p.cfg.Topics, Space: p.space, Timeout: p.timeout(&h.cfg.Plugins),
+	}, nil
+}
+
+// refusedTopic names the topics that no plugin may send a record to, of
+// whichever chain.
+func (h *Host) refusedTopic(topic string) bool {
+	for _, c := range h.cfg.Chain {
+		if topic == c.DeadLetterTopic {
+			return true
+		}
+	}
+	for _, p := range h.cfg.Plugin {
+		if topic == p.DeadLetterTopic {
+			return true
+		}
+	}
+	for _, p := range h.cfg.Pipeline {
+		if topic == p.DeadLetterTopic {
+			return true
+		}
+	}
+	return false
+}
+
+// partitionerOf returns the partitioner of a chain's lane. Each lane has its
+// own, so that it needs no lock.
+func (h *Host) partitionerOf(ctx context.Context, run *chainRun, lane, lanes int, fallback *partitioner.DefaultPartitioner) (partitioner.Partitioner, error) {
+	cfg := h.cfg.Chain[run.name]
+	name := or(cfg.Partitioner, h.cfg.Producer.Partitioner)
+	if name == "" || name == "default" {
+		return nil, nil
+	}
+	if p, ok := h.opt.partitioners[name]; ok {
+		return p, nil
+	}
+	if p, ok := partitioner.ByName(name, h.defaultPartitioner()); ok {
+		return p, nil
+	}
+	p := h.plugins[name]
+	if p == nil {
+		return nil, fmt.Errorf("no plugin and no partitioner is named %q", name)
+	}
+	seat, err := p.run.Seat(ctx, runtime.SeatConfig{
+		Chain: run.name, Topics: cfg.Topics, Lane: lane, Lanes: lanes,
+		Host: interceptor.PartitionHost(name, h.log, h.opt.metrics),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return partitioner.NewWASM(seat, string(cfg.PartitionerOnError), fallback), nil
+}
+
+// unloadPlugins closes plugins and engine.
+func (h *Host) closePlugins(ctx context.Context) error {
+	var errs []error
+	for _, p := range h.plugins {
+		errs = append(errs, p.run.Close(ctx))
+	}
+	return errors.Join(append(errs, h.engine.run.Close(ctx))...)
+}
+
+// reload loads the plugin's module anew if its bytes have changed.
+func (p *plugin) reload(ctx context.Context, h *Host) ReloadResult {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	res := ReloadResult{Plugin: p.name}
+	mod, err := module.Resolve(ctx, p.cfg.Module, h.baseDir, h.engine.cacheDir)
+	if err == nil && runtime.Digest(mod.Wasm) != p.run.Active().Digest {
+		res.Changed = true
+		err = p.run.Load(ctx, mod.Wasm)
+	}
+	if err == nil {
+		p.module = mod
+	}
+	if res.Changed && err == nil {
+		p.loaded = time.Now()
+	}
+	p.last, res.Err = err, err
+	gen := p.run.Active()
+	res.Generation, res.Digest = gen.Number, gen.Digest
+	return res
+}
+
+func (p *plugin) stats() PluginStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := PluginStats{Module: p.cfg.Module, Loaded: p.loaded}
+	if p.last != nil {
+		s.LastError = p.last.Error()
+	}
+	if gen := p.run.Active(); gen != nil {
+		s.Generation, s.Digest, s.Version = gen.Number, gen.Digest, gen.Module.Manifest().Version
+	}
+	return s
+}

@@ -1,0 +1,261 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// Conn is a connection to a broker, opened and authenticated. Whoever holds it
+// writes and reads whole Kafka frames on it; nobody else uses it. Close may be
+// called at any time, by anyone.
+//
+// The embedded connection is the *net.TCPConn, or the *tls.Conn over it, so
+// that net.Buffers are written by one writev.
+//
+// A broker that demands to be logged in to again (KIP-368,
+// connections.max.reauth.ms) closes the connection at its time; dial anew.
+type Conn struct {
+	net.Conn
+	broker   *sarama.Broker
+	versions map[int16][2]int16
+	once     sync.Once
+	err      error
+}
+
+// Version returns the lowest and highest version of a request that the broker
+// takes; ok is false where it does not know the request.
+func (c *Conn) Version(apiKey int16) (min, max int16, ok bool) {
+	v, ok := c.versions[apiKey]
+	return v[0], v[1], ok
+}
+
+// Close ends the connection.
+func (c *Conn) Close() error {
+	c.once.Do(func() {
+		// The socket first: sarama's Close waits for its reader.
+		c.err = c.Conn.Close()
+		_ = c.broker.Close()
+	})
+	return c.err
+}
+
+// Dial opens a connection of its own to a broker. The caller closes it. Errors
+// wrap klamm.ErrBrokerUnreachable and name the broker's address.
+func (c *Cluster) Dial(ctx context.Context, broker int32) (*Conn, error) {
+	addr, ok := c.brokerAddr(broker)
+	if !ok {
+		c.Refresh()
+		return nil, unreachable([]error{fmt.Errorf("broker %d is not in the cluster's metadata", broker)})
+	}
+	l, err := c.open(ctx, broker, addr)
+	if err != nil {
+		return nil, unreachable([]error{err})
+	}
+	conn, err := l.detach()
+	if err != nil {
+		l.close()
+		return nil, unreachable([]error{l.explain(ctx, c.settings, err)})
+	}
+	return conn, nil
+}
+
+// link is a connection that sarama uses for requests.
+type link struct {
+	id     int32 // -1: not known
+	addr   string
+	broker *sarama.Broker
+	dialer *captureDialer
+}
+
+// open connects, encrypts and logs in within the dial timeout.
+func (c *Cluster) open(ctx context.Context, id int32, addr string) (*link, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.settings.dialTimeout, errDialTimeout{c.settings.dialTimeout})
+	defer cancel()
+
+	l := &link{id: id, addr: addr, broker: sarama.NewBroker(addr)}
+	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, dialTimeout: c.settings.dialTimeout}
+	conf := *c.settings.sarama
+	conf.Net.Proxy.Enable = true
+	conf.Net.Proxy.Dialer = l.dialer
+	if err := l.broker.Open(&conf); err != nil {
+		return nil, err
+	}
+	// Connected waits for sarama's goroutine, which knows no context.
+	stop := context.AfterFunc(ctx, l.dialer.abort)
+	defer stop()
+	ok, err := l.broker.Connected()
+	if err == nil && !ok {
+		err = sarama.ErrNotConnected
+	}
+	if err != nil {
+		l.close()
+		return nil, l.explain(ctx, c.settings, err)
+	}
+	return l, nil
+}
+
+// close ends the connection, from any goroutine and in any state.
+func (l *link) close() {
+	l.dialer.abort()
+	_ = l.broker.Close()
+}
+
+// do runs f, which uses l's broker, and ends the connection when ctx does: that
+// is the only way to call one of sarama's requests back.
+func (l *link) do(ctx context.Context, f func(b *sarama.Broker) error) error {
+	stop := context.AfterFunc(ctx, l.dialer.abort)
+	defer stop()
+	err := f(l.broker)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// detach takes the connection out of sarama's hands.
+func (l *link) detach() (*Conn, error) {
+	resp, err := l.broker.ApiVersions(&sarama.ApiVersionsRequest{
+		Version: 3, ClientSoftwareName: "klamm", ClientSoftwareVersion: "0",
+	})
+	if err != nil {
+		return nil, err
+	}
+	if resp.ErrorCode != 0 {
+		return nil, brokerError(sarama.KError(resp.ErrorCode), nil)
+	}
+	c := &Conn{Conn: l.dialer.inner(), broker: l.broker, versions: make(map[int16][2]int16, len(resp.ApiKeys))}
+	for _, k := range resp.ApiKeys {
+		c.versions[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
+	}
+	// sarama has set deadlines for its own requests.
+	return c, c.SetDeadline(time.Time{})
+}
+
+// captureDialer is the dialer that sarama is given. It keeps the connection,
+// and speaks TLS itself: sarama would hide the handshake's errors and the
+// connection.
+type captureDialer struct {
+	ctx         context.Context
+	tls         *tls.Config
+	dialTimeout time.Duration
+
+	mu      sync.Mutex
+	conn    net.Conn // as sarama uses it
+	raw     net.Conn
+	aborted bool
+	// answered tells that the broker has sent anything.
+	answered atomic.Bool
+}
+
+var errAborted = errors.New("connection given up")
+
+// Dial is called by sarama, once.
+func (d *captureDialer) Dial(network, addr string) (net.Conn, error) {
+	nd := net.Dialer{Timeout: d.dialTimeout}
+	raw, err := nd.DialContext(d.ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if d.tls != nil {
+		if raw, err = d.handshake(raw, addr); err != nil {
+			return nil, err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.aborted {
+		raw.Close()
+		return nil, errAborted
+	}
+	d.raw, d.conn = raw, &firstAnswerConn{Conn: raw, plain: d.tls == nil, answered: &d.answered}
+	return d.conn, nil
+}
+
+func (d *captureDialer) handshake(raw net.Conn, addr string) (net.Conn, error) {
+	conf := d.tls
+	if conf.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			raw.Close()
+			return nil, err
+		}
+		conf = conf.Clone()
+		conf.ServerName = host
+	}
+	tc := tls.Client(raw, conf)
+	if err := tc.HandshakeContext(d.ctx); err != nil {
+		raw.Close()
+		return nil, &handshakeError{server: conf.ServerName, err: err}
+	}
+	return tc, nil
+}
+
+func (d *captureDialer) abort() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.aborted = true
+	if d.raw != nil {
+		d.raw.Close()
+	}
+}
+
+func (d *captureDialer) inner() net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.raw
+}
+
+// answerMaxBytes bounds the first answer, ApiVersions. sarama would allocate
+// whatever length it reads.
+const answerMaxBytes = 1 << 20
+
+// firstAnswerConn looks at the first bytes that come back: on a plaintext
+// connection they tell a broker from a TLS port or another server.
+type firstAnswerConn struct {
+	net.Conn
+	plain    bool
+	answered *atomic.Bool
+}
+
+func (c *firstAnswerConn) Read(p []byte) (int, error) {
+	if c.answered.Load() || len(p) < 5 {
+		return c.Conn.Read(p)
+	}
+	n := 0
+	for n < 5 { // an answer has at least 8 bytes, a TLS alert 7
+		m, err := c.Conn.Read(p[n:])
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	c.answered.Store(true)
+	if c.plain && (p[0] == 0x15 || p[0] == 0x16) && p[1] == 0x03 {
+		return 0, errAnswerIsTLS
+	}
+	if size := binary.BigEndian.Uint32(p); size > answerMaxBytes {
+		return 0, errAnswerNotKafka
+	}
+	return n, nil
+}
+
+// plainDialer is for sarama clients that keep their connections.
+type plainDialer struct {
+	tls     *tls.Config
+	timeout time.Duration
+}
+
+func (d *plainDialer) Dial(network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), d.timeout, errDialTimeout{d.timeout})
+	defer cancel()
+	return (&captureDialer{ctx: ctx, tls: d.tls, dialTimeout: d.timeout}).Dial(network, addr)
+}

@@ -1,0 +1,367 @@
+package produce
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klamm-io/klamm"
+)
+
+// topic is what the pipeline keeps of a topic. It is never dropped, and neither
+// are its partitions' sequences, when metadata loses sight of it for a while.
+type topic struct {
+	name  string
+	index int // orders a request's partitions by topic
+	parts atomic.Pointer[[]*partition]
+	// ratio is the compression ratio to expect, as float bits.
+	ratio atomic.Uint64
+	id    [16]byte // guarded by Pipeline.topicsMu
+}
+
+// ratioFactor widens the estimate, since a batch that turns out too large costs
+// a split and one too small costs little.
+const ratioFactor = 1.05
+
+// observeRatio takes in how well a batch compressed. The estimate falls slowly
+// and rises fast, as in Kafka's CompressionRatioEstimator.
+func (t *topic) observeRatio(seen float64) {
+	old := math.Float64frombits(t.ratio.Load())
+	next := old
+	if seen > old {
+		next = max(old+0.05, seen)
+	} else if seen < old {
+		next = max(old-0.005, seen)
+	}
+	t.ratio.Store(math.Float64bits(next))
+}
+
+// partition is one partition's batches and sequence numbers.
+type partition struct {
+	pipeline *Pipeline
+	topic    *topic
+	id       int32
+
+	queuedBytes atomic.Int64 // of the batches in queue
+
+	mu sync.Mutex
+	// queue holds the batches that wait for a request. Retries stand in front,
+	// in the order of inflight; only the last may be open.
+	queue deque
+	// sequences is guarded too; it holds the batches that have been taken.
+	sequences
+	// onWire is how many batches are in requests of wireAt, those included
+	// whose outcome has been decided since.
+	onWire int
+	wireAt *sender
+	// lastRaw is the size of the last batch that closed, a guess at the next.
+	lastRaw int
+
+	// owner sends for the leader; nil while there is no leader.
+	owner       *sender
+	leaderEpoch int32
+	// active: it is listed with its owner (or with the leaderless), as listing
+	// number listing. Entries of earlier numbers are void.
+	active  bool
+	listing uint32
+}
+
+// listed is a partition on a list, with the number that it was listed under.
+type listed struct {
+	part    *partition
+	listing uint32
+}
+
+// partition returns the partition to append to.
+func (p *Pipeline) partition(name string, id int32) (*partition, error) {
+	if t := (*p.topics.Load())[name]; t != nil {
+		if parts := *t.parts.Load(); uint32(id) < uint32(len(parts)) {
+			return parts[id], nil
+		}
+	}
+	return p.addPartitions(name, id)
+}
+
+// addPartitions makes the topic known, or its partitions that metadata shows
+// by now.
+func (p *Pipeline) addPartitions(name string, id int32) (*partition, error) {
+	p.topicsMu.Lock()
+	defer p.topicsMu.Unlock()
+	count, topicID := p.net.partitions(name)
+	if count == 0 {
+		return nil, fmt.Errorf("topic %q: %w", name, klamm.ErrUnknownTopic)
+	}
+	if id < 0 || int(id) >= count {
+		return nil, fmt.Errorf("topic %q has %d partitions, no partition %d: %w", name, count, id, klamm.ErrInvalidPartition)
+	}
+	t := (*p.topics.Load())[name]
+	if t == nil {
+		t = p.addTopic(name, topicID)
+	}
+	parts := append([]*partition(nil), *t.parts.Load()...)
+	for i := len(parts); i < count; i++ {
+		parts = append(parts, &partition{pipeline: p, topic: t, id: int32(i), leaderEpoch: -1})
+	}
+	t.parts.Store(&parts)
+	return parts[id], nil
+}
+
+// addTopic is called with topicsMu held.
+func (p *Pipeline) addTopic(name string, id [16]byte) *topic {
+	old := *p.topics.Load()
+	t := &topic{name: name, index: len(old), id: id}
+	t.parts.Store(&[]*partition{})
+	t.ratio.Store(math.Float64bits(1))
+	next := make(map[string]*topic, len(old)+1)
+	for k, v := range old {
+		next[k] = v
+	}
+	next[name] = t
+	p.topics.Store(&next)
+	return t
+}
+
+// each calls f with every partition there is.
+func (p *Pipeline) each(f func(*partition)) {
+	for _, t := range *p.topics.Load() {
+		for _, part := range *t.parts.Load() {
+			f(part)
+		}
+	}
+}
+
+// append adds r to the open batch, or to a new one if it has no room.
+func (t *partition) append(r *Record) error {
+	p := t.pipeline
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Close and a fatal error are looked at under the lock, so that whoever
+	// goes through all partitions afterwards finds every batch.
+	if err := p.refusal(); err != nil {
+		return err
+	}
+	b := t.queue.last()
+	var size int
+	r.NewBatch = true
+	if b != nil && b.open {
+		size = recordSize(r.TimestampMS-b.header.baseTimestamp, b.header.count, r.Key, r.Value, r.Headers)
+		r.NewBatch = !t.hasRoom(b, size)
+	}
+	if r.NewBatch {
+		size = recordSize(0, 0, r.Key, r.Value, r.Headers)
+	}
+	full := size + varintSize(int64(size))
+	if batchOverhead+full > p.set.maxRequest {
+		return fmt.Errorf("topic %q partition %d: %w: %d bytes, max_request_size is %d", t.topic.name, t.id, klamm.ErrRecordTooLarge, batchOverhead+full, p.set.maxRequest)
+	}
+	if r.NewBatch {
+		if b != nil && b.open {
+			t.close(b)
+		}
+		b = p.newBatch(t, r.TimestampMS, full)
+		b.queued = true
+		t.queue.pushBack(b)
+	}
+	b.grow(&p.pool, full)
+	b.add(r, size)
+	t.queuedBytes.Add(int64(full))
+	t.announce(b, r.NewBatch)
+	return nil
+}
+
+// hasRoom reports whether a record of size bytes still fits the open batch, by
+// the size that the batch is expected to have on the wire.
+func (t *partition) hasRoom(b *batch, size int) bool {
+	size += varintSize(int64(size))
+	limit := t.pipeline.set.batchSize
+	if t.pipeline.set.codec == codecNone {
+		return batchOverhead+b.raw+size <= limit
+	}
+	if batchOverhead+b.raw+size > t.pipeline.set.maxRequest {
+		return false
+	}
+	return t.estimate(b)+size <= limit
+}
+
+// estimate returns the size that b is expected to have on the wire.
+func (t *partition) estimate(b *batch) int {
+	if t.pipeline.set.codec == codecNone || b.packed {
+		return b.size()
+	}
+	return batchOverhead + int(float64(b.raw)*math.Float64frombits(t.topic.ratio.Load())*ratioFactor)
+}
+
+// full reports whether b waits for nothing more.
+func (t *partition) full(b *batch) bool { return !b.open || t.estimate(b) >= t.pipeline.set.batchSize }
+
+// close ends b's taking of records.
+func (t *partition) close(b *batch) {
+	b.open = false
+	t.lastRaw = min(b.raw, t.pipeline.set.batchSize)
+}
+
+// announce tells the owner what it must know of the open batch b.
+func (t *partition) announce(b *batch, isNew bool) {
+	if !t.active {
+		t.activate()
+	}
+	if t.owner == nil {
+		return // whoever finds the leader lists it anew
+	}
+	switch {
+	case t.queue.len() > 1 && isNew, t.full(b):
+		t.owner.notify(0)
+	case isNew:
+		t.owner.notify(b.created + t.pipeline.set.linger)
+	}
+}
+
+// activate lists the partition with whoever sends for it. t.mu is held.
+func (t *partition) activate() {
+	t.active = true
+	if t.owner == nil {
+		t.locate()
+	}
+	t.list()
+}
+
+// list puts the partition on its owner's list under a new number, which voids
+// its other entries.
+func (t *partition) list() {
+	t.listing++
+	e := listed{t, t.listing}
+	if t.owner != nil {
+		t.owner.add(e)
+	} else {
+		t.pipeline.keeper.add(e)
+	}
+}
+
+// locate looks up the leader. It reports whether the owner changed. t.mu is
+// held; the caller lists the partition anew.
+func (t *partition) locate() bool {
+	broker, epoch := t.pipeline.net.leader(t.topic.name, t.id)
+	t.leaderEpoch = max(t.leaderEpoch, epoch)
+	var owner *sender
+	if broker >= 0 {
+		owner = t.pipeline.sender(broker)
+	}
+	changed := owner != t.owner
+	t.owner = owner
+	return changed
+}
+
+// relocate follows a change of the leader.
+func (t *partition) relocate() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	epoch := t.leaderEpoch
+	changed := t.locate()
+	if changed && t.active {
+		t.list()
+	}
+	if t.owner != nil && (changed || epoch != t.leaderEpoch) {
+		t.owner.kick() // a backoff may have ended with the new epoch
+	}
+}
+
+// readiness is what a sender can do for a partition.
+type readiness uint8
+
+const (
+	void    readiness = iota // not for this sender, or nothing there
+	blocked                  // until something happens that wakes the sender
+	waiting                  // for its retry backoff
+	filling                  // its open batch waits for linger, but may go along
+	ready                    // full, or a retry
+	due                      // linger is over, or everything must go
+)
+
+// look tells what sender s can do for the partition now, and when to look
+// again. It moves the partition to a new producer epoch if that is what its
+// batches wait for. t.mu is held.
+func (t *partition) look(s *sender, now time.Duration) (readiness, time.Duration) {
+	p := t.pipeline
+	b := t.queue.at(0)
+	if t.onWire > 0 && (t.wireAt != s || p.set.mutes()) {
+		return blocked, never
+	}
+	if p.set.idempotent && !t.mayGo(b) {
+		return blocked, never
+	}
+	if b.attempts > 0 {
+		// KIP-951: a new leader owes nothing for the old one's refusal.
+		if now < b.retryAt && t.leaderEpoch <= b.attemptEpoch {
+			return waiting, b.retryAt
+		}
+		return ready, now
+	}
+	switch {
+	case p.urgent():
+		return due, now
+	case t.queue.len() > 1, t.full(b):
+		return ready, now
+	case now-b.created >= p.set.linger:
+		return due, now
+	}
+	return filling, b.created + p.set.linger
+}
+
+// take takes the batch in front for a request of s. t.mu is held, and look has
+// just allowed it.
+func (t *partition) take(s *sender, now time.Duration) *batch {
+	b := t.queue.remove(0)
+	if b.open {
+		t.close(b)
+	}
+	t.queuedBytes.Add(-int64(b.raw))
+	b.queued = false
+	b.wire = true
+	if t.pipeline.set.idempotent && b.stamp == nil {
+		t.stampNext(b)
+	}
+	if b.attempts == 0 {
+		t.inflight = append(t.inflight, b)
+		t.pipeline.count.took(now - b.created)
+	}
+	b.attempts++
+	b.attemptEpoch = t.leaderEpoch
+	t.onWire++
+	t.wireAt = s
+	return b
+}
+
+// requeue puts a batch that was taken back, in front of those that were taken
+// after it. t.mu is held.
+func (t *partition) requeue(b *batch) {
+	at := 0
+	for _, x := range t.inflight {
+		if x == b {
+			break
+		}
+		if x.queued {
+			at++
+		}
+	}
+	b.queued = true
+	t.queue.insert(at, b)
+	t.queuedBytes.Add(int64(b.raw))
+	if !t.active {
+		t.activate()
+	}
+}
+
+// unqueue takes a batch out of the queue. t.mu is held.
+func (t *partition) unqueue(b *batch) {
+	for i := range t.queue.len() {
+		if t.queue.at(i) == b {
+			t.queue.remove(i)
+			break
+		}
+	}
+	b.queued = false
+	b.open = false
+	t.queuedBytes.Add(-int64(b.raw))
+}

@@ -1,0 +1,117 @@
+package produce
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math/bits"
+
+	"github.com/klamm-io/klamm"
+)
+
+// Record batch format v2 (KIP-98): a header of fixed size, then the records,
+// which alone are compressed.
+const (
+	batchOverhead = 61 // bytes of the header
+
+	offBatchLength    = 8
+	offLeaderEpoch    = 12
+	offMagic          = 16
+	offCRC            = 17
+	offAttributes     = 21 // the CRC covers everything from here
+	offLastDelta      = 23
+	offBaseTimestamp  = 27
+	offMaxTimestamp   = 35
+	offProducerID     = 43
+	offProducerEpoch  = 51
+	offBaseSequence   = 53
+	offRecordCount    = 57
+	lengthAfterLength = 12 // bytes before those that the batch length counts
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// recordSize returns the size of a record without its own length prefix.
+func recordSize(tsDelta int64, offsetDelta int32, key, value []byte, headers []klamm.Header) int {
+	n := 1 + varintSize(tsDelta) + varintSize(int64(offsetDelta)) +
+		bytesSize(key) + bytesSize(value) + varintSize(int64(len(headers)))
+	for i := range headers {
+		n += varintSize(int64(len(headers[i].Key))) + len(headers[i].Key) + bytesSize(headers[i].Value)
+	}
+	return n
+}
+
+// appendRecord writes a record whose recordSize is size.
+func appendRecord(dst []byte, size int, tsDelta int64, offsetDelta int32, key, value []byte, headers []klamm.Header) []byte {
+	dst = appendVarint(dst, int64(size))
+	dst = append(dst, 0) // attributes: none are defined
+	dst = appendVarint(dst, tsDelta)
+	dst = appendVarint(dst, int64(offsetDelta))
+	dst = appendBytes(dst, key)
+	dst = appendBytes(dst, value)
+	dst = appendVarint(dst, int64(len(headers)))
+	for i := range headers {
+		dst = appendVarint(dst, int64(len(headers[i].Key)))
+		dst = append(dst, headers[i].Key...)
+		dst = appendBytes(dst, headers[i].Value)
+	}
+	return dst
+}
+
+// batchHeader is what the header says of a batch.
+type batchHeader struct {
+	codec         codec
+	count         int32
+	baseTimestamp int64
+	maxTimestamp  int64
+	producerID    int64
+	producerEpoch int16
+	baseSequence  int32
+}
+
+// seal writes the header in front of the records in b, which starts with
+// batchOverhead bytes of room. The broker sets base offset and leader epoch.
+func (h *batchHeader) seal(b []byte) {
+	be := binary.BigEndian
+	be.PutUint64(b, 0)
+	be.PutUint32(b[offBatchLength:], uint32(len(b)-lengthAfterLength))
+	be.PutUint32(b[offLeaderEpoch:], 1<<32-1) // -1
+	b[offMagic] = 2
+	be.PutUint16(b[offAttributes:], uint16(h.codec))
+	be.PutUint32(b[offLastDelta:], uint32(h.count-1))
+	be.PutUint64(b[offBaseTimestamp:], uint64(h.baseTimestamp))
+	be.PutUint64(b[offMaxTimestamp:], uint64(h.maxTimestamp))
+	be.PutUint64(b[offProducerID:], uint64(h.producerID))
+	be.PutUint16(b[offProducerEpoch:], uint16(h.producerEpoch))
+	be.PutUint32(b[offBaseSequence:], uint32(h.baseSequence))
+	be.PutUint32(b[offRecordCount:], uint32(h.count))
+	be.PutUint32(b[offCRC:], crc32.Checksum(b[offAttributes:], castagnoli))
+}
+
+// varintSize returns the size of v in zigzag encoding.
+func varintSize(v int64) int {
+	return (bits.Len64(uint64(v<<1)^uint64(v>>63)|1) + 6) / 7
+}
+
+func appendVarint(dst []byte, v int64) []byte {
+	u := uint64(v<<1) ^ uint64(v>>63)
+	for u >= 0x80 {
+		dst = append(dst, byte(u)|0x80)
+		u >>= 7
+	}
+	return append(dst, byte(u))
+}
+
+// bytesSize is for nullable bytes: null is the length -1.
+func bytesSize(b []byte) int {
+	if b == nil {
+		return 1
+	}
+	return varintSize(int64(len(b))) + len(b)
+}
+
+func appendBytes(dst, b []byte) []byte {
+	if b == nil {
+		return append(dst, 1) // -1 in zigzag
+	}
+	return append(appendVarint(dst, int64(len(b))), b...)
+}

@@ -1,0 +1,194 @@
+package produce
+
+import (
+	"math"
+	"slices"
+)
+
+// Idempotence (KIP-98, KIP-360): the broker keeps, for each producer id and
+// partition, the epoch and the sequences of the last five batches. It takes a
+// batch whose base sequence follows the last one, answers one that it has with
+// the offset it gave it, and refuses any other. A new epoch starts at 0.
+
+// stamp is a producer identity that sequences count under. Stamps are compared
+// by pointer; each is used by a partition at most once.
+type stamp struct {
+	producerID int64
+	epoch      int16
+}
+
+// sequences is one partition's side of that. It is guarded by partition.mu.
+//
+// Not all partitions move to a new epoch at once. One that has batches out
+// under the old epoch repeats them as they are until they are acknowledged,
+// for the broker may have written them; restamping them would write them twice
+// (KAFKA-12152).
+type sequences struct {
+	// stamp is the identity that the partition uses; nil before its first batch.
+	stamp *stamp
+	// next is the sequence of the next new batch.
+	next int32
+	// acked is the sequence that the broker expects next as far as its
+	// acknowledgements tell: one beyond the last acknowledged.
+	acked int32
+	// inflight holds the batches that have been taken and have no outcome yet,
+	// in the order of their sequences: on the wire or in the queue for a retry.
+	inflight []*batch
+	// hole: a batch was given up whose sequence the broker may wait for. No new
+	// batch may go, but the first in flight may, for its answer tells whether
+	// the broker has what was given up.
+	hole bool
+	// restart: the broker waits for a sequence that will never come, or knows
+	// nothing of us. What is in flight gets a new epoch, from 0, as soon as
+	// none of it is on the wire.
+	restart bool
+}
+
+// addSequence counts n records on from s: 2^31-1 is followed by 0.
+func addSequence(s, n int32) int32 { return int32((int64(s) + int64(n)) & math.MaxInt32) }
+
+// sequenceAfter reports whether a comes after b.
+func sequenceAfter(a, b int32) bool {
+	d := (int64(a) - int64(b)) & math.MaxInt32
+	return d > 0 && d < 1<<30
+}
+
+// end returns the sequence after b's last record.
+func (b *batch) end() int32 { return addSequence(b.header.baseSequence, b.header.count) }
+
+// restamp gives b an identity and a sequence. Its header must be made again.
+func (b *batch) restamp(s *stamp, sequence int32) {
+	b.stamp = s
+	b.header.producerID = s.producerID
+	b.header.producerEpoch = s.epoch
+	b.header.baseSequence = sequence
+	b.sealed = false
+	b.gaps = 0
+}
+
+// mayGo reports whether b, the batch in front of the queue, may be taken. It
+// changes identity where the rules allow and demand it.
+func (t *partition) mayGo(b *batch) bool {
+	if t.restart && !t.beginAgain() {
+		return false
+	}
+	if b.stamp != nil {
+		// A retry. Only the first in flight may go, so that the broker sees
+		// them in order; its successors follow one by one.
+		return t.inflight[0] == b
+	}
+	if t.hole && !t.settleHole() {
+		return false
+	}
+	current := t.pipeline.identity.current()
+	if current == nil {
+		return false
+	}
+	if t.stamp != current {
+		if len(t.inflight) > 0 || t.onWire > 0 {
+			return false
+		}
+		t.adopt(current)
+	}
+	return true
+}
+
+// stampNext gives b the next sequence. mayGo has allowed it.
+func (t *partition) stampNext(b *batch) {
+	b.restamp(t.stamp, t.next)
+	t.next = b.end()
+}
+
+// adopt starts at sequence 0 under s.
+func (t *partition) adopt(s *stamp) {
+	t.sequences.stamp, t.next, t.acked = s, 0, 0
+	t.hole, t.restart = false, false
+}
+
+// settleHole decides what became of batches that were given up, once nothing
+// is in flight any more. It reports whether new batches may go.
+func (t *partition) settleHole() bool {
+	if len(t.inflight) > 0 || t.onWire > 0 {
+		return false
+	}
+	if t.acked == t.next {
+		t.hole = false // all of them were acknowledged after all
+		return true
+	}
+	t.restart = true
+	return t.beginAgain()
+}
+
+// beginAgain moves the partition, with all that it has in flight, to an epoch
+// that it has not used. It reports false while that must wait: for batches on
+// the wire, which keep their old sequence there, or for a new producer id.
+func (t *partition) beginAgain() bool {
+	if t.onWire > 0 {
+		return false
+	}
+	fresh := t.pipeline.identity.after(t.sequences.stamp)
+	if fresh == nil {
+		return false
+	}
+	t.adopt(fresh)
+	for _, b := range t.inflight {
+		t.stampNext(b)
+	}
+	return true
+}
+
+// acknowledged notes that the broker has b.
+func (t *partition) acknowledged(b *batch) {
+	if b.stamp == nil || b.stamp != t.sequences.stamp {
+		return
+	}
+	if end := b.end(); sequenceAfter(end, t.acked) {
+		t.acked = end
+	}
+	// The broker takes no batch before the one in front of it, so it has what
+	// was given up before b, too.
+	if len(t.inflight) == 0 || t.inflight[0] == b || t.inflight[0].header.baseSequence == t.acked {
+		t.hole = t.hole && len(t.inflight) == 0 && t.acked != t.next
+	}
+}
+
+// outOfOrder notes that the broker refused b because it waits for another
+// sequence. The caller retries b. hasHole batches restart at once, for then the
+// reason is known. Otherwise b is repeated once as it is: a broker that has
+// written it after all then says so, where restamping it would write it twice.
+func (t *partition) outOfOrder(b *batch) {
+	switch {
+	case t.inflight[0] != b: // one before it failed and comes first
+	case t.hole:
+		t.restart = true
+	case b.header.baseSequence != t.acked: // one after it was acknowledged
+	default:
+		b.gaps++
+		t.restart = t.restart || b.gaps > 1
+	}
+}
+
+// forget takes b out of those in flight, because it has an outcome.
+func (t *partition) forget(b *batch) {
+	if i := slices.Index(t.inflight, b); i >= 0 {
+		t.inflight = slices.Delete(t.inflight, i, i+1)
+	}
+}
+
+// giveUp takes b out without an acknowledgement. Its sequence is now a hole.
+func (t *partition) giveUp(b *batch) {
+	t.forget(b)
+	if b.stamp != nil && b.stamp == t.sequences.stamp {
+		t.hole = true
+	}
+}
+
+// newIncarnation notes that the topic was deleted and made anew: its partitions
+// know nothing of earlier sequences.
+func (t *partition) newIncarnation() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sequences.stamp != nil {
+		t.restart = true
+	}
+}

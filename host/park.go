@@ -1,0 +1,137 @@
+package host
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klamm-io/klamm"
+)
+
+// park keeps judged records whose topic's metadata is not known yet, in order,
+// so that no judgement ever waits for a broker. They keep their buffer memory,
+// so a topic that never comes bounds itself. max_block is how long they wait.
+type park struct {
+	p      *Producer
+	topics sync.Mutex // guards held
+	held   map[string][]parkedRecord
+	any    atomic.Int32
+	tasks  sync.WaitGroup
+}
+
+// parkedRecord owns its bytes.
+type parkedRecord struct {
+	lane *lane
+	placement
+}
+
+func newPark(p *Producer) *park { return &park{p: p, held: map[string][]parkedRecord{}} }
+
+// keep takes out of todo what must wait for its topic, and returns the rest.
+// Records of a topic that others wait for go behind them.
+func (k *park) keep(l *lane, todo []placement) []placement {
+	if k.any.Load() == 0 && k.allKnown(todo) {
+		return todo
+	}
+	rest := todo[:0]
+	k.topics.Lock()
+	for _, t := range todo {
+		if !k.hold(l, t) {
+			rest = append(rest, t)
+		}
+	}
+	k.topics.Unlock()
+	return rest
+}
+
+func (k *park) allKnown(todo []placement) bool {
+	last := ""
+	for i := range todo {
+		name := todo[i].record.Topic
+		if name != last && k.p.cluster.Topic(name) == nil {
+			return false
+		}
+		last = name
+	}
+	return true
+}
+
+func (k *park) hold(l *lane, t placement) bool {
+	name := t.record.Topic
+	_, waited := k.held[name]
+	if !waited && k.p.cluster.Topic(name) != nil {
+		return false
+	}
+	t.record = cloneRecord(t.record)
+	k.held[name] = append(k.held[name], parkedRecord{lane: l, placement: t})
+	if !waited {
+		k.any.Add(1)
+		k.tasks.Add(1)
+		go k.await(name)
+	}
+	return true
+}
+
+// await asks for one topic until it is known or max_block is over, then places
+// or fails what waits for it.
+func (k *park) await(name string) {
+	defer k.tasks.Done()
+	ctx, cancel := context.WithTimeout(k.p.ctx, k.p.cfg.MaxBlock.Std())
+	defer cancel()
+	_, err := k.p.cluster.AwaitTopic(ctx, name)
+	if err != nil && k.p.ctx.Err() != nil {
+		err = klamm.ErrClosed
+	}
+	for {
+		recs := k.next(name)
+		if len(recs) == 0 {
+			return
+		}
+		k.release(recs, err)
+	}
+}
+
+// next takes what waits for a topic; when nothing does any more, later records
+// of the topic go their way directly.
+func (k *park) next(name string) []parkedRecord {
+	k.topics.Lock()
+	defer k.topics.Unlock()
+	recs := k.held[name]
+	if len(recs) == 0 {
+		delete(k.held, name)
+		k.any.Add(-1)
+		return nil
+	}
+	k.held[name] = recs[:0:0]
+	return recs
+}
+
+func (k *park) release(recs []parkedRecord, err error) {
+	for start := 0; start < len(recs); {
+		end := start + 1
+		for end < len(recs) && recs[end].lane == recs[start].lane {
+			end++
+		}
+		l := recs[start].lane
+		l.exclusive(func() {
+			for _, r := range recs[start:end] {
+				if err != nil {
+					k.p.failLocal(r.slot, err)
+				} else if perr := l.placer.append(l, &r.placement); perr != nil {
+					k.p.failLocal(r.slot, perr)
+				}
+			}
+		})
+		start = end
+	}
+}
+
+func cloneRecord(rec *klamm.Record) *klamm.Record {
+	cp := *rec
+	cp.Key, cp.Value, cp.Headers = cloneBytes(rec.Key), cloneBytes(rec.Value), cloneHeaders(rec.Headers)
+	return &cp
+}
+
+// maxBlockDeadline is when a Send that starts now gives up waiting.
+func (p *Producer) maxBlockDeadline() time.Time { return time.Now().Add(p.cfg.MaxBlock.Std()) }

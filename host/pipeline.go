@@ -1,0 +1,176 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/consume"
+	"github.com/klamm-io/klamm/interceptor"
+)
+
+// pipeline reads topics, sends what its chain lets pass to another, and commits
+// a record's offset when the broker has acknowledged what came of it: at least
+// once.
+type pipeline struct {
+	*consumption
+	cfg   PipelineConfig
+	chain *chainRun
+}
+
+// Run runs every [pipeline.NAME] until ctx ends, all that have stop_at_end are
+// done, or one fails. A pipeline that fails ends the others too; what it has not
+// completed is not committed and is read again by the next run.
+func (h *Host) Run(ctx context.Context) error {
+	if err := h.enter(); err != nil {
+		return err
+	}
+	defer h.running.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	started, err := h.startPipelines(ctx)
+	defer func() {
+		for _, p := range started {
+			p.close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	return runAll(ctx, cancel, started)
+}
+
+// enter registers a Run, so that Close can wait for it.
+func (h *Host) enter() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return fmt.Errorf("host %w", klamm.ErrClosed)
+	}
+	h.running.Add(1)
+	return nil
+}
+
+func (h *Host) startPipelines(ctx context.Context) ([]*pipeline, error) {
+	var started []*pipeline
+	for name, cfg := range h.cfg.Pipeline {
+		p, err := h.newPipeline(ctx, name, cfg)
+		if err != nil {
+			return started, fmt.Errorf("pipeline %q: %w", name, err)
+		}
+		started = append(started, p)
+		h.mu.Lock()
+		h.pipelines[name] = p
+		h.mu.Unlock()
+	}
+	return started, nil
+}
+
+func runAll(ctx context.Context, cancel context.CancelFunc, pipelines []*pipeline) error {
+	errs := make([]error, len(pipelines))
+	var all sync.WaitGroup
+	for i, p := range pipelines {
+		all.Go(func() {
+			if err := p.run(ctx); err != nil {
+				errs[i] = fmt.Errorf("pipeline %q: %w", p.name, err)
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	if len(pipelines) == 0 {
+		<-ctx.Done()
+	}
+	return errors.Join(errs...)
+}
+
+func (h *Host) stopPipelines() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, p := range h.pipelines {
+		if p.stop != nil {
+			p.stop(nil)
+		}
+	}
+}
+
+func (h *Host) newPipeline(ctx context.Context, name string, cfg PipelineConfig) (*pipeline, error) {
+	group := cfg.GroupID
+	if group == "" {
+		group = name
+	}
+	run := h.chains.bare
+	if chain, ok := h.cfg.PipelineChain(name); ok {
+		run = h.chains.named[chain]
+	}
+	c, err := h.newConsumption(group, h.instanceID(name), cfg.From, run, cfg.CommitInterval.Std())
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{consumption: c, cfg: cfg, chain: run}
+	c.name, c.deliver = name, p.forward
+	if cfg.StopAtEnd {
+		if c.ends, err = consume.Remaining(ctx, h.cluster, group, cfg.From); err != nil {
+			return p, err
+		}
+		c.atEnd = len(c.ends) == 0
+	}
+	return p, nil
+}
+
+// instanceID makes the pipeline a static member (KIP-345), so that a restart
+// with the same [host] id takes its partitions back at once.
+func (h *Host) instanceID(pipeline string) string {
+	if h.cfg.Host.ID == "" {
+		return ""
+	}
+	return h.cfg.Host.ID + "-" + pipeline
+}
+
+// forward sends one record that on_consume let pass.
+func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome)) error {
+	switch it.Outcome {
+	case klamm.DeadLettered:
+		return p.h.sendDeadLetter(ctx, it, done, p.fail)
+	case klamm.Failed:
+		return p.poison(ctx, it, done)
+	}
+	// The record is kept until it is completed: it may have to go to the
+	// dead-letter topic then. Batch memory is reused, so it is copied.
+	origRec := cloneRecord(&it.Record)
+	rec := *origRec
+	rec.Topic, rec.Target = p.cfg.To, 0
+	_, err := p.h.producer.accept(ctx, &rec, origin{chain: p.chain, done: func(r klamm.Result) {
+		p.completed(origRec, r, done)
+	}})
+	return err
+}
+
+func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.Outcome)) {
+	if r.Outcome != klamm.Failed {
+		done(r.Outcome)
+		return
+	}
+	it := interceptor.Item{Record: *rec, Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
+	// On the notifier's goroutine: it holds no memory and no slot, so that
+	// sending from here cannot deadlock.
+	if err := p.poison(p.h.producer.ctx, &it, done); err != nil {
+		p.fail(err)
+	}
+}
+
+// poison sends a record that a plugin failed to the pipeline's dead-letter
+// topic. Without one, or when it was not a plugin's doing, the pipeline stops:
+// going on would lose the record.
+func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome)) error {
+	var perr *klamm.PluginError
+	if p.cfg.DeadLetterTopic == "" || !errors.As(it.Err, &perr) {
+		return fmt.Errorf("record %s/%d@%d: %w; set dead_letter_topic to put such records aside",
+			it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
+	}
+	it.DeadLetterTopic = p.cfg.DeadLetterTopic
+	return p.h.sendDeadLetter(ctx, it, done, p.fail)
+}

@@ -1,0 +1,167 @@
+package host
+
+import (
+	"sync"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/state"
+)
+
+// progress follows one partition's records from being read to being completed.
+// Its position, the offset to commit, passes a record only when that record and
+// all before it are completed, in whatever order they complete.
+type progress struct {
+	mu        sync.Mutex
+	entries   []progressEntry
+	first     uint64 // number of entries[0]
+	position  int64  // -1: nothing completed yet
+	committed int64
+	highWater int64
+	claims    []progressClaim // of completed records that are not committed yet
+	givenUp   bool
+	idle      chan struct{} // closed when entries run empty; nil: nobody waits
+}
+
+type progressEntry struct {
+	offset int64
+	done   bool
+}
+
+// progressClaim is a record that holds claims made in on_consume. They are
+// confirmed when the offset after the record is committed.
+type progressClaim struct {
+	ref    state.Ref
+	offset int64
+}
+
+func newProgress() *progress { return &progress{position: -1, committed: -1} }
+
+// begin notes a record that was read and returns its number.
+func (p *progress) begin(offset int64) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entries = append(p.entries, progressEntry{offset: offset})
+	return p.first + uint64(len(p.entries)) - 1
+}
+
+// done completes the record of that number. ref is its claims' owner, 0 if it
+// has none. It returns false when giveUp was there first.
+func (p *progress) done(number uint64, ref state.Ref) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.givenUp {
+		return false
+	}
+	e := &p.entries[number-p.first]
+	e.done = true
+	if ref != 0 {
+		p.claims = append(p.claims, progressClaim{ref: ref, offset: e.offset})
+	}
+	n := 0
+	for n < len(p.entries) && p.entries[n].done {
+		p.position = p.entries[n].offset + 1
+		n++
+	}
+	p.first += uint64(n)
+	p.entries = p.entries[n:]
+	if len(p.entries) == 0 && p.idle != nil {
+		close(p.idle)
+		p.idle = nil
+	}
+	return true
+}
+
+// giveUp ends the following of records that are not completed, and returns how
+// many they are. Their offsets are never committed.
+func (p *progress) giveUp() (open int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.entries {
+		if !e.done {
+			open++
+		}
+	}
+	p.givenUp = true
+	return open
+}
+
+func (p *progress) empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.entries) == 0 && p.position <= p.committed
+}
+
+// drained returns a channel that is closed while nothing is in flight.
+func (p *progress) drained() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.entries) == 0 {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	if p.idle == nil {
+		p.idle = make(chan struct{})
+	}
+	return p.idle
+}
+
+// toCommit returns the position if it has moved since the last commit.
+func (p *progress) toCommit() (int64, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.position, p.position > p.committed
+}
+
+// confirm notes a commit and returns the owners whose claims it confirms.
+func (p *progress) confirm(offset int64) []progressClaim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.committed = max(p.committed, offset)
+	var confirmed []progressClaim
+	kept := p.claims[:0]
+	for _, c := range p.claims {
+		if c.offset < offset {
+			confirmed = append(confirmed, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	p.claims = kept
+	return confirmed
+}
+
+// abandon returns the owners whose claims will never be confirmed here.
+func (p *progress) abandon() []progressClaim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := p.claims
+	p.claims = nil
+	return left
+}
+
+func (p *progress) sawHighWater(hw int64) {
+	p.mu.Lock()
+	p.highWater = hw
+	p.mu.Unlock()
+}
+
+// lag is the records that are not completed yet, read or not.
+func (p *progress) lag() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.position < 0 || p.highWater < p.position {
+		return 0
+	}
+	return p.highWater - p.position
+}
+
+// settleClaims tells the ledger about claims made in on_consume.
+func (h *Host) settleClaims(tp klamm.TopicPartition, claims []progressClaim, outcome klamm.Outcome, err error) {
+	for _, c := range claims {
+		h.ledger.Settle(c.ref, state.Settlement{
+			Outcome: outcome, Err: err, NowMS: h.clock.nowMS(),
+			At: state.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: c.offset},
+		})
+	}
+}

@@ -1,0 +1,243 @@
+package host
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/state"
+)
+
+// slot is what the host keeps of a record between its acceptance and its
+// completion: enough to run on_acknowledgement and the callback, never the
+// value. It is written by the goroutine that stages the record, then by the one
+// that judges it, then by the acknowledger, one after the other.
+type slot struct {
+	ref   state.Ref
+	lane  *lane
+	tally *tally // of the pipeline that the record came from; nil for a Send
+	group *flushGroup
+	done  func(klamm.Result)
+	sync  chan klamm.Result // woken by the acknowledger; for Send
+
+	topic     string
+	partition int32
+	key       []byte // kept only where on_acknowledgement asks for it
+	headers   []klamm.Header
+	timestamp int64
+	accepted  time.Duration // on the producer's monotonic clock
+	reserved  int
+
+	offered    uint16
+	generation uint64
+	claimed    bool
+	// dead is the verdict that sent the record to its dead-letter topic; the
+	// write now in flight is the dead letter's.
+	dead *deadVerdict
+}
+
+// deadVerdict is why a record is on its way to a dead-letter topic.
+type deadVerdict struct{ plugin, reason string }
+
+const (
+	slotChunk = 1024
+	slotBits  = 24 // low bits of a ref; the rest makes it unique in the process
+	slotIndex = 1<<slotBits - 1
+	maxSlots  = slotIndex + 1
+)
+
+// slots hands out acknowledgement slots, first come first served, and counts
+// the records of each flush group. A slot's ref is unique in the process.
+type slots struct {
+	mu      sync.Mutex
+	chunks  []*[slotChunk]slot // filled as needed; an entry never changes once set
+	made    int
+	free    []uint32
+	limit   int
+	serial  uint64
+	group   *flushGroup
+	open    []*flushGroup // groups that were closed and are not empty yet, oldest first
+	waiting []chan uint32 // FIFO; a released slot goes straight to the first
+	closed  bool
+}
+
+func newSlots(limit int) *slots {
+	if limit > maxSlots {
+		limit = maxSlots
+	}
+	chunks := make([]*[slotChunk]slot, (limit+slotChunk-1)/slotChunk)
+	return &slots{limit: limit, chunks: chunks, group: newFlushGroup()}
+}
+
+// at returns the slot of a ref or of an index.
+func (s *slots) at(ref state.Ref) *slot {
+	i := uint32(ref) & slotIndex
+	return &s.chunks[i/slotChunk][i%slotChunk]
+}
+
+// acquire returns a free slot, waiting for one until deadline.
+func (s *slots) acquire(ctx context.Context, deadline time.Time) (*slot, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, klamm.ErrClosed
+	}
+	if len(s.waiting) == 0 {
+		if i, ok := s.take(); ok {
+			sl := s.assign(i)
+			s.mu.Unlock()
+			return sl, nil
+		}
+	}
+	turn := make(chan uint32, 1)
+	s.waiting = append(s.waiting, turn)
+	s.mu.Unlock()
+	return s.await(ctx, turn, deadline)
+}
+
+func (s *slots) await(ctx context.Context, turn chan uint32, deadline time.Time) (*slot, error) {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	var err error
+	select {
+	case i, ok := <-turn:
+		return s.granted(i, ok)
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+		err = klamm.ErrBufferFull
+	}
+	s.mu.Lock()
+	if !s.leave(turn) { // it was granted, or the producer closed, in the meantime
+		s.mu.Unlock()
+		i, ok := <-turn
+		if ok {
+			s.mu.Lock()
+			s.put(i)
+			s.mu.Unlock()
+		}
+		return nil, err
+	}
+	s.mu.Unlock()
+	return nil, err
+}
+
+func (s *slots) granted(i uint32, ok bool) (*slot, error) {
+	if !ok {
+		return nil, klamm.ErrClosed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		s.put(i)
+		return nil, klamm.ErrClosed
+	}
+	return s.assign(i), nil
+}
+
+func (s *slots) leave(turn chan uint32) bool {
+	for i, t := range s.waiting {
+		if t == turn {
+			s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// take returns a free index, making a chunk when there is none.
+func (s *slots) take() (uint32, bool) {
+	if len(s.free) == 0 {
+		if s.made >= s.limit {
+			return 0, false
+		}
+		s.chunks[s.made/slotChunk] = new([slotChunk]slot)
+		end := min(s.made+slotChunk, s.limit)
+		for i := end - 1; i >= s.made; i-- {
+			s.free = append(s.free, uint32(i))
+		}
+		s.made = end
+	}
+	i := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	return i, true
+}
+
+// assign makes a slot a record's and counts it into the running flush group.
+func (s *slots) assign(i uint32) *slot {
+	s.serial++
+	sl := &s.chunks[i/slotChunk][i%slotChunk]
+	*sl = slot{ref: state.Ref(s.serial<<slotBits | uint64(i)), partition: klamm.NoPartition, group: s.group}
+	s.group.count++
+	return sl
+}
+
+func (s *slots) put(i uint32) {
+	if len(s.waiting) > 0 && !s.closed {
+		turn := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		turn <- i
+		return
+	}
+	s.free = append(s.free, i)
+}
+
+// release frees slots; their groups still count the records until forget.
+func (s *slots) release(refs []state.Ref) {
+	s.mu.Lock()
+	for _, r := range refs {
+		s.put(uint32(r) & slotIndex)
+	}
+	s.mu.Unlock()
+}
+
+// forget tells that n records of group g are wholly completed, callbacks
+// included.
+func (s *slots) forget(g *flushGroup, n int) {
+	s.mu.Lock()
+	g.count -= n
+	s.sweep()
+	s.mu.Unlock()
+}
+
+// cut closes the running group and returns a channel that closes when every
+// record accepted so far is completed.
+func (s *slots) cut() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.group
+	s.open = append(s.open, g)
+	s.group = newFlushGroup()
+	s.sweep()
+	return g.done
+}
+
+// sweep ends groups in order, so that a group's end means the end of all older
+// ones too.
+func (s *slots) sweep() {
+	for len(s.open) > 0 && s.open[0].count == 0 {
+		close(s.open[0].done)
+		s.open = s.open[1:]
+	}
+}
+
+// close refuses further slots and wakes all who wait for one.
+func (s *slots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, turn := range s.waiting {
+		close(turn)
+	}
+	s.waiting = nil
+}
+
+// flushGroup is the records accepted between two flushes. Its count is guarded
+// by slots.mu.
+type flushGroup struct {
+	count int
+	done  chan struct{}
+}
+
+func newFlushGroup() *flushGroup { return &flushGroup{done: make(chan struct{})} }
