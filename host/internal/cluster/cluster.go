@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg *config.Cluster, o Options) (*Cluster, error)
 		kick:       make(chan struct{}, 1),
 	}
 	if c.log == nil {
-		c.log = slog.New(slog.DiscardHandler)
+		c.log = discard
 	}
 	c.topics.Store(&map[string]*Topic{})
 	first, err := c.findCluster(ctx)
@@ -99,7 +99,9 @@ func (c *Cluster) findCluster(ctx context.Context) (*link, error) {
 	for _, addr := range c.settings.addrs {
 		l, err := c.open(ctx, -1, addr)
 		if err == nil {
+			l.stage = firstRequest
 			if err = c.describe(ctx, l); err == nil {
+				l.stage = inUse
 				return l, nil
 			}
 			l.close()
@@ -237,3 +239,5 @@ func (c *Cluster) closedError() error {
 	}
 	return nil
 }
+
+var discard = slog.New(slog.DiscardHandler)

@@ -60,7 +60,9 @@ func (c *Cluster) Dial(ctx context.Context, broker int32) (*Conn, error) {
 	if err != nil {
 		return nil, unreachable([]error{err})
 	}
-	conn, err := l.detach()
+	ctx, cancel := context.WithTimeoutCause(ctx, c.settings.dialTimeout, errDialTimeout{c.settings.dialTimeout})
+	defer cancel()
+	conn, err := l.detach(ctx)
 	if err != nil {
 		l.close()
 		return nil, unreachable([]error{l.explain(ctx, c.settings, err)})
@@ -74,7 +76,18 @@ type link struct {
 	addr   string
 	broker *sarama.Broker
 	dialer *captureDialer
+	stage  stage
 }
+
+// stage is how far a connection has come. What an early end means depends on
+// it.
+type stage int
+
+const (
+	opening stage = iota
+	firstRequest
+	inUse
+)
 
 // open connects, encrypts and logs in within the dial timeout.
 func (c *Cluster) open(ctx context.Context, id int32, addr string) (*link, error) {
@@ -100,6 +113,7 @@ func (c *Cluster) open(ctx context.Context, id int32, addr string) (*link, error
 		l.close()
 		return nil, l.explain(ctx, c.settings, err)
 	}
+	l.stage = inUse
 	return l, nil
 }
 
@@ -122,9 +136,11 @@ func (l *link) do(ctx context.Context, f func(b *sarama.Broker) error) error {
 }
 
 // detach takes the connection out of sarama's hands.
-func (l *link) detach() (*Conn, error) {
-	resp, err := l.broker.ApiVersions(&sarama.ApiVersionsRequest{
-		Version: 3, ClientSoftwareName: "klamm", ClientSoftwareVersion: "0",
+func (l *link) detach(ctx context.Context) (*Conn, error) {
+	var resp *sarama.ApiVersionsResponse
+	err := l.do(ctx, func(b *sarama.Broker) (err error) {
+		resp, err = b.ApiVersions(&sarama.ApiVersionsRequest{Version: 3, ClientSoftwareName: "klamm", ClientSoftwareVersion: "0"})
+		return err
 	})
 	if err != nil {
 		return nil, err

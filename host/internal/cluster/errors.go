@@ -20,9 +20,19 @@ import (
 // both; trying again does not help.
 var ErrAuthentication = errors.New("authentication refused")
 
-var (
-	errAnswerIsTLS    = errors.New("the port speaks TLS")
-	errAnswerNotKafka = errors.New("the answer is not Kafka's")
+// strangeAnswer is a net.Error, because sarama gives a connection up only for
+// those; after others it reads on.
+type strangeAnswer string
+
+func (e strangeAnswer) Error() string   { return string(e) }
+func (e strangeAnswer) Timeout() bool   { return false }
+func (e strangeAnswer) Temporary() bool { return false }
+
+var _ net.Error = strangeAnswer("")
+
+const (
+	errAnswerIsTLS    strangeAnswer = "the port speaks TLS"
+	errAnswerNotKafka strangeAnswer = "the answer is not Kafka's"
 )
 
 // The parts of opening a connection, for DialError.Check.
@@ -105,6 +115,8 @@ func (l *link) explain(ctx context.Context, s *settings, err error) error {
 		e.Check, e.What = CheckTLS, explainTLS(hs)
 	case errors.As(err, &alert) && alert.Op == "remote error":
 		e.Check, e.What = CheckTLS, "TLS: the broker refused our certificate or settings; see cert_file and key_file in [cluster.tls]"
+	case errors.Is(err, sarama.ErrSASLAuthenticationFailed): // with the broker's text around it
+		explainSASL(e, s, sarama.ErrSASLAuthenticationFailed)
 	case errors.As(err, &kerr):
 		explainSASL(e, s, kerr)
 	case errors.As(err, &dns):
@@ -165,6 +177,15 @@ func explainSASL(e *DialError, s *settings, kerr sarama.KError) {
 // was said before tells what the broker missed.
 func (l *link) explainSilence(e *DialError, s *settings) {
 	switch {
+	case l.stage == inUse:
+		e.Check, e.What = CheckKafka, "the connection ended before the answer"
+		if isTimeout(e.Err) {
+			e.What = "request"
+		}
+	case l.stage == firstRequest && isClosed(e.Err) && s.sasl.Mechanism == "":
+		e.Check, e.What = CheckSASL, "the broker ended the connection after the greeting; it may demand a login, see [cluster.sasl]"
+	case l.stage == firstRequest:
+		e.Check, e.What = CheckKafka, "the first request after the greeting"
 	case !l.dialer.answered.Load() && s.tls == nil:
 		e.Check, e.What = CheckKafka, "no answer to the first request; does the port speak TLS (then set enabled = true in [cluster.tls]), or is it no Kafka broker?"
 	case !l.dialer.answered.Load():
@@ -174,8 +195,6 @@ func (l *link) explainSilence(e *DialError, s *settings) {
 		e.Err = fmt.Errorf("%w: %w", ErrAuthentication, e.Err)
 	case s.sasl.Mechanism != "":
 		e.Check, e.What = CheckSASL, fmt.Sprintf("SASL %s: the login of user %q did not succeed", s.sasl.Mechanism, s.sasl.Username)
-	case isClosed(e.Err):
-		e.Check, e.What = CheckSASL, "the broker ended the connection after the greeting; it may demand a login, see [cluster.sasl]"
 	default:
 		e.Check, e.What = CheckKafka, "no answer"
 	}

@@ -155,7 +155,6 @@ func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) {
 			last = e.err
 		}
 		if t == nil && last != nil && c.final(last, answers) {
-			c.forgetLocked(e)
 			c.mu.Unlock()
 			return nil, fmt.Errorf("topic %q: %w", name, last)
 		}
@@ -189,13 +188,6 @@ func (c *Cluster) final(err error, answers int) bool {
 		return false
 	}
 	return !b.Code.Retriable()
-}
-
-// forgetLocked keeps names that do not exist from being asked for for ever.
-func (c *Cluster) forgetLocked(e *entry) {
-	if e.topic == nil && c.entries[e.name] == e {
-		e.wanted = false
-	}
 }
 
 // metadataLoop is the metadata goroutine. l is a connection to start with.
