@@ -51,8 +51,8 @@ func (s *Settlement) resolve(ref Ref, plugin string) Resolution {
 	r := Resolution{Waiter: ref, Outcome: klamm.Dropped, Plugin: plugin, Reason: ReasonDuplicate, At: s.At}
 	switch {
 	case s.unknown():
-		r.Outcome, r.Reason, r.At = klamm.Failed, "", Position{}
-		if r.Err = s.Err; !errors.Is(r.Err, klamm.ErrOutcomeUnknown) {
+		r = Resolution{Waiter: ref, Outcome: klamm.Failed, Err: s.Err}
+		if !errors.Is(r.Err, klamm.ErrOutcomeUnknown) {
 			r.Err = klamm.ErrOutcomeUnknown
 		}
 	case s.Outcome == klamm.Failed:
