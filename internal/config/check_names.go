@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -62,10 +63,21 @@ func (k *checker) module(name, module string) {
 	scheme, _, _ := strings.Cut(module, "://")
 	switch {
 	case module == "":
-		k.problems.missing(path("plugin", name), "module", fmt.Sprintf("plugin %q has no module", name), `set module to a file, a folder of Go source or "builtin:NAME"`)
+		k.problems.missing(path("plugin", name), "module", fmt.Sprintf("plugin %q has no module", name), k.moduleSuggestion(name))
 	case scheme == "oci" || scheme == "http" || scheme == "https":
 		k.fail(path("plugin", name, "module"), fmt.Sprintf("plugin %q: modules from %s:// are not in this version", name, scheme), "download it and name the file")
 	}
+}
+
+// moduleSuggestion thinks of a name that is spelt in two ways, as in
+// [plugin.dedup] and [plugin.dedpu.config].
+func (k *checker) moduleSuggestion(name string) string {
+	others := sortedKeys(k.Plugin)
+	others = slices.DeleteFunc(others, func(s string) bool { return s == name })
+	if n := nearest(name, others); n != "" {
+		return k.didYouMean("plugin", n)
+	}
+	return `set module to a file, a folder of Go source or "builtin:NAME"`
 }
 
 func (k *checker) grants(name string, p Plugin) {

@@ -5,16 +5,27 @@ import "strings"
 // nearest returns the candidate that s is most likely a slip of, or "" when
 // none is near. Ties go to the candidate that comes first.
 func nearest(s string, candidates []string) string {
-	best, bestDistance := "", max(1, len(s)/3)+1
+	if all := nearestAll(s, candidates); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+// nearestAll returns all candidates that are equally near.
+func nearestAll(s string, candidates []string) (all []string) {
+	best := max(1, len(s)/3)
 	for _, c := range candidates {
 		if strings.EqualFold(s, c) {
-			return c
+			return []string{c}
 		}
-		if d := distance(strings.ToLower(s), strings.ToLower(c)); d < bestDistance {
-			best, bestDistance = c, d
+		switch d := distance(strings.ToLower(s), strings.ToLower(c)); {
+		case d < best:
+			best, all = d, []string{c}
+		case d == best:
+			all = append(all, c)
 		}
 	}
-	return best
+	return all
 }
 
 // distance is the optimal string alignment distance of a and b: how many

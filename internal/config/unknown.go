@@ -46,7 +46,7 @@ func (d *decoder) unknownAt(place, table []string, written, setting string, isTa
 		return
 	}
 	what := "key"
-	if isTable {
+	if n := d.source.find(place); isTable && (n == nil || !n.value.valid()) {
 		what = "table"
 	}
 	d.problems.AddKey(place, Error, fmt.Sprintf("unknown %s %q in %s", what, written, tableName(table)), suggestKey(setting, written, table, keys))
@@ -57,8 +57,11 @@ func suggestKey(setting, written string, table, keys []string) string {
 	if other, ok := otherNames[setting]; ok && contains(keys, other) {
 		return fmt.Sprintf("did you mean %q?", other)
 	}
-	if n := nearest(setting, keys); n != "" {
-		return fmt.Sprintf("did you mean %q?", as(n, written))
+	if all := nearestAll(setting, keys); len(all) > 0 {
+		for i, n := range all {
+			all[i] = fmt.Sprintf("%q", as(n, written))
+		}
+		return "did you mean " + strings.Join(all, " or ") + "?"
 	}
 	if n := withUnit(setting, keys); n != "" {
 		return fmt.Sprintf("did you mean %q?", as(n, written))
