@@ -20,6 +20,9 @@ type settings struct {
 	*config.Config
 	path    string // "" when there is no file
 	baseDir string // relative module paths start here
+	// assumedLocal is whether the brokers are `klamm broker`'s for want of
+	// better knowledge.
+	assumedLocal bool
 }
 
 // load finds and reads the configuration: the argument, --config, $KLAMM_CONFIG,
@@ -86,7 +89,7 @@ func (s *settings) asClient() {
 	if _, port, err := net.SplitHostPort(addr); err != nil || port == "0" {
 		addr = localBroker
 	}
-	s.Cluster.BootstrapServers = []string{addr}
+	s.Cluster.BootstrapServers, s.assumedLocal = []string{addr}, true
 }
 
 func (s *settings) embedded() bool {

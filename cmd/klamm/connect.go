@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/broker"
+)
+
+// completionPatience is how long a shell's Tab may wait for a broker.
+const completionPatience = 2 * time.Second
+
+// embeddedBroker is what host.WithEmbedded starts.
+func embeddedBroker(ctx context.Context, cfg *host.EmbeddedConfig) ([]string, func() error, error) {
+	b, err := broker.Start(ctx, cfg, broker.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return b.Addrs(), b.Close, nil
+}
+
+// connect reaches the configured brokers without plugins.
+func (a *app) connect(ctx context.Context) (*host.Host, error) {
+	s, err := a.load("")
+	if err != nil {
+		return nil, err
+	}
+	s.asClient()
+	h, err := host.Connect(ctx, *s.Config, host.WithLogger(a.quietLogger(s.Log)))
+	return h, s.unreached(err)
+}
+
+// unreached says what to do when the brokers do not answer.
+func (s *settings) unreached(err error) error {
+	if err == nil || !s.assumedLocal {
+		return err
+	}
+	return todo(err, "start one with `klamm broker`, or name yours: -b host:port, or cluster.bootstrap_servers in %s", s.name())
+}
+
+func (s *settings) name() string {
+	if s.path == "" {
+		return "a configuration file"
+	}
+	return fmt.Sprintf("%q", s.path)
+}

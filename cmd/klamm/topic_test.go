@@ -1,0 +1,43 @@
+package main
+
+import "testing"
+
+func TestTopic(t *testing.T) {
+	addr := startBroker(t)
+	klammRun(t, "topic", "create", "orders", "clean", "--partitions", "3", "-b", addr).want(t, exitOK).
+		wantTalk(t, `topic "orders" created`, `topic "clean" created`)
+	klammRun(t, "topic", "create", "orders", "-b", addr).want(t, exitFailed).
+		wantTalk(t, `create topic "orders"`, "TOPIC_ALREADY_EXISTS", "--if-missing")
+	klammRun(t, "topic", "create", "orders", "--if-missing", "-b", addr).want(t, exitOK)
+	if r := klammRun(t, "topic", "list", "-b", addr).want(t, exitOK); r.out != "clean\norders\n" {
+		t.Errorf("list: %q", r.out)
+	}
+	klammRun(t, "topic", "describe", "orders", "-b", addr).want(t, exitOK).
+		wantOut(t, "TOPIC", "PARTITION", "orders  0", "orders  2")
+	v := klammRun(t, "topic", "describe", "orders", "-b", addr, "--output", "json").want(t, exitOK).json(t)
+	topic := v["topics"].([]any)[0].(map[string]any)
+	if v["schema"] != "klamm.topics/1" || len(topic["partitions"].([]any)) != 3 {
+		t.Errorf("got %v", v)
+	}
+	klammRun(t, "__complete", "topic", "describe", "-b", addr, "").want(t, exitOK).wantOut(t, "orders", "clean")
+}
+
+func TestTopicErrors(t *testing.T) {
+	addr := startBroker(t)
+	tests := []struct {
+		name string
+		args []string
+		code int
+		want []string
+	}{
+		{"unknown topic", []string{"topic", "describe", "nowhere", "-b", addr}, exitFailed, []string{"nowhere", "klamm topic create"}},
+		{"invalid name", []string{"topic", "create", "a b", "-b", addr}, exitFailed, []string{`"a b"`, "249"}},
+		{"bad setting", []string{"topic", "create", "a", "--set", "x", "-b", addr}, exitUsage, []string{`--set "x": it is name=value`}},
+		{"no broker", []string{"topic", "list", "-b", "127.0.0.1:1"}, exitUnreachable, []string{"127.0.0.1:1", "refused", "klamm broker"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			klammRun(t, tt.args...).want(t, tt.code).wantTalk(t, tt.want...)
+		})
+	}
+}

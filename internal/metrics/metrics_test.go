@@ -1,0 +1,103 @@
+package metrics
+
+import (
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/klamm-io/klamm/host"
+)
+
+func sample() host.Stats {
+	c := host.Counts{In: 10, Out: 5, Dropped: 2, DeadLettered: 1, Failed: 1, InFlight: 1}
+	return host.Stats{
+		Producer:  c,
+		Pipelines: map[string]host.PipelineStats{"clean": {Counts: c, Lag: 7, Commits: 3}},
+		Plugins:   map[string]host.PluginStats{"dedup": {Generation: 2, Digest: "ab", Version: "1.0", Module: "builtin:dedup", LastError: "bad"}},
+		States:    []host.StateStats{{State: "ids", Plugin: "dedup", Entries: 4, Pending: 1, Waiters: 1, Hits: 2, Evictions: 1, Bytes: 256, UnknownFree: 1}},
+		Produce:   host.ProduceStats{BufferTotal: 100, BufferAvailable: 60, InFlightRequests: 2, Batches: 3, Records: 5, Bytes: 500, Retries: 1, Splits: 1},
+	}
+}
+
+func scrape(t *testing.T, m *Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func TestScrape(t *testing.T) {
+	m := New("1.2.3", "go1")
+	m.Watch(sample)
+	m.Call("dedup", "on_send", 64, 3*time.Microsecond)
+	m.Verdict("dedup", "on_send", "drop", 2)
+	m.Drop("dedup", "duplicate", 2)
+	m.Fault("dedup", "on_send", "trap")
+	m.PluginCounter("dedup", "ids", 3)
+	m.PluginCounter("dedup", "ids", -3)
+	m.PluginObserve("dedup", "size", 0.2)
+	got := scrape(t, m)
+	for _, want := range []string{
+		`klamm_records_total{pipeline="",stage="in"} 10`,
+		`klamm_records_total{pipeline="clean",stage="dropped"} 2`,
+		`klamm_records_in_flight{pipeline="clean"} 1`,
+		`klamm_records_failed_total{pipeline=""} 1`,
+		`klamm_dlq_records_total{pipeline="clean"} 1`,
+		`klamm_records_dropped_total{plugin="dedup",reason="duplicate"} 2`,
+		`klamm_plugin_calls_total{hook="on_send",plugin="dedup"} 1`,
+		`klamm_plugin_call_duration_seconds_bucket{hook="on_send",plugin="dedup",le="4e-06"} 1`,
+		`klamm_plugin_records_total{hook="on_send",plugin="dedup",verdict="drop"} 2`,
+		`klamm_plugin_faults_total{hook="on_send",kind="trap",plugin="dedup"} 1`,
+		`klamm_plugin_counter_total{name="ids",plugin="dedup"} 3`,
+		`klamm_plugin_observed_count{name="size",plugin="dedup"} 1`,
+		`klamm_plugin_info{module="builtin:dedup",plugin="dedup",sha256="ab",version="1.0"} 1`,
+		`klamm_plugin_generation{plugin="dedup"} 2`,
+		`klamm_plugin_reload_refused{plugin="dedup"} 1`,
+		`klamm_dedup_hits_total{plugin="dedup",state="ids"} 2`,
+		`klamm_dedup_entries{plugin="dedup",state="ids"} 4`,
+		`klamm_dedup_unknown_released_total{plugin="dedup",state="ids"} 1`,
+		`klamm_state_evictions_total{plugin="dedup",state="ids"} 1`,
+		`klamm_producer_buffer_bytes 40`,
+		`klamm_producer_in_flight_requests 2`,
+		`klamm_producer_retries_total 1`,
+		`klamm_consumer_lag_records{pipeline="clean"} 7`,
+		`klamm_build_info{go="go1",version="1.2.3"} 1`,
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("missing %s", want)
+		}
+	}
+}
+
+// TestNames: base units and _total, as Prometheus asks, and a help text.
+func TestNames(t *testing.T) {
+	m := New("v", "go1")
+	m.Watch(sample)
+	problems, err := testutil.GatherAndLint(m.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "klamm_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+	name := regexp.MustCompile(`^klamm_[a-z_]+$`)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		ours := strings.HasPrefix(f.GetName(), "klamm_")
+		if ours && !name.MatchString(f.GetName()) {
+			t.Errorf("name %q", f.GetName())
+		}
+	}
+}
