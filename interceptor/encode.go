@@ -28,15 +28,36 @@ func (r *run) encode(items []*Item, fields abi.Fields, limit int) int {
 	*e = encoding{first: items[0], fields: fields, changes: r.changes}
 	topics := blockTopics{block: &r.block, fields: fields, facts: r.batch.Topics}
 	r.block.Reset(fields, r.batch.NowMS, false)
-	for _, it := range items[:want] {
-		r.add(it, topics.index(it.Record.Topic))
-		e.count++
-		if r.block.Full() {
+	for i, it := range items[:want] {
+		// The first record goes in whatever its size: what does not fit is pulled.
+		if i > 0 && !r.block.Fits(asked(&it.Record, fields)) {
 			e.full = true
 			break
 		}
+		r.add(it, topics.index(it.Record.Topic))
+		e.count++
 	}
 	return e.count
+}
+
+// headerRoom is what a header takes in a block besides its bytes.
+const headerRoom = abi.HeaderEntrySize
+
+// asked returns how many bytes of a record go into a block.
+func asked(rec *klamm.Record, fields abi.Fields) int {
+	n := 0
+	if fields&abi.FieldKey != 0 {
+		n += len(rec.Key)
+	}
+	if fields&abi.FieldValue != 0 {
+		n += len(rec.Value)
+	}
+	if fields&abi.FieldHeaders != 0 {
+		for i := range rec.Headers {
+			n += headerRoom + len(rec.Headers[i].Key) + len(rec.Headers[i].Value)
+		}
+	}
+	return n
 }
 
 func (r *run) add(it *Item, topic int) {

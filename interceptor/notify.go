@@ -109,14 +109,14 @@ func (n *notices) encodeAcks(l *Lane, p *place, gen *generation, acks []*Ack) in
 	n.block.Reset(fields, time.Now().UnixMilli(), true)
 	topics := blockTopics{block: &n.block, fields: fields, facts: l.chain.cfg.Facts}
 	for i, a := range acks {
+		if i > 0 && !n.block.Fits(asked(&a.Record, fields)) {
+			return i
+		}
 		n.block.Add(ackHead(a, topics.index(a.Record.Topic)))
 		for j := range a.Record.Headers {
 			n.block.AddHeader(a.Record.Headers[j].Key, a.Record.Headers[j].Value)
 		}
 		n.block.SetAck(a.Code, ackFlags(p, gen, a), microseconds(a.Latency), uint32(a.ReasonCode), a.Link)
-		if n.block.Full() {
-			return i + 1
-		}
 	}
 	return len(acks)
 }
@@ -186,11 +186,11 @@ func (n *notices) encodeCommits(l *Lane, gen *generation, commits []Commit) int 
 	n.block.Reset(fields, time.Now().UnixMilli(), true)
 	topics := blockTopics{block: &n.block, fields: fields, facts: l.chain.cfg.Facts}
 	for i, c := range commits {
+		if i > 0 && !n.block.Fits(0) {
+			return i
+		}
 		n.block.Add(runtime.Head{Topic: topics.index(c.Topic), Partition: c.Partition, Offset: c.Offset, TimestampMS: -1})
 		n.block.SetAck(abi.ErrNone, 0, 0, 0, 0)
-		if n.block.Full() {
-			return i + 1
-		}
 	}
 	return len(commits)
 }

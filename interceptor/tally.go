@@ -6,21 +6,25 @@ import (
 	"github.com/klamm-io/klamm/sdk/abi"
 )
 
-const reasonCodes = int(abi.ReasonFirst) + abi.ReasonsMax
-
 // tally counts a link's verdicts of one batch, so that metrics are told once.
 type tally struct {
 	verdicts [abi.Fail + 1]int
-	drops    [reasonCodes]int
-	dropped  int
+	drops    []dropCount
+}
+
+type dropCount struct {
+	reason uint16
+	n      int
 }
 
 func (t *tally) drop(reason uint16) {
-	if int(reason) >= reasonCodes {
-		reason = abi.ReasonOther
+	for i := range t.drops {
+		if t.drops[i].reason == reason {
+			t.drops[i].n++
+			return
+		}
 	}
-	t.drops[reason]++
-	t.dropped++
+	t.drops = append(t.drops, dropCount{reason, 1})
 }
 
 func (t *tally) report(m Metrics, p *place) {
@@ -30,17 +34,10 @@ func (t *tally) report(m Metrics, p *place) {
 			t.verdicts[code] = 0
 		}
 	}
-	if t.dropped == 0 {
-		return
+	for _, d := range t.drops {
+		m.Drop(p.link.Name, reasonName(p.guest.seat.generation(), d.reason), d.n)
 	}
-	gen := p.guest.seat.generation()
-	for code, n := range t.drops {
-		if n > 0 {
-			m.Drop(p.link.Name, reasonName(gen, uint16(code)), n)
-			t.drops[code] = 0
-		}
-	}
-	t.dropped = 0
+	t.drops = t.drops[:0]
 }
 
 func reasonName(gen *generation, code uint16) string {
