@@ -3,7 +3,12 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
 )
 
 // EngineConfig configures an Engine. Its zero value is usable.
@@ -14,22 +19,72 @@ type EngineConfig struct {
 	CacheDir string
 	// Logger takes warnings. Nil discards them.
 	Logger *slog.Logger
+	// MemoryTotal bounds the linear memory of all instances together, in bytes,
+	// each counted at its largest size. 0 sets no bound.
+	MemoryTotal int64
 }
 
-// Engine compiles modules and runs their instances. Close it when done.
-type Engine struct{}
+// Largest memory of an instance, whatever its plugin's configuration says.
+const (
+	memoryLimit  = 64 << 20
+	memoryPages  = memoryLimit / pageSize
+	wasmFeatures = api.CoreFeaturesV2
+)
 
-var errNotReady = errors.New("not implemented")
+// Engine compiles modules and runs their instances. Close it when done, after
+// its plugins.
+type Engine struct {
+	cfg    EngineConfig
+	log    *slog.Logger
+	rt     wazero.Runtime
+	cache  wazero.CompilationCache
+	memory atomic.Int64 // bytes of linear memory reserved
+}
 
 // NewEngine starts an engine.
-func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) { return nil, errNotReady }
-
-// Compile guards and compiles a module. The error lists all problems: a
-// *guard.Error when it is no acceptable WebAssembly, a *LoadError when it is no
-// plugin.
-func (e *Engine) Compile(ctx context.Context, name string, wasm []byte) (*Module, error) {
-	return nil, errNotReady
+func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
+	e := &Engine{cfg: cfg, log: cfg.Logger}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.cache = e.openCache()
+	// Debug sections are not parsed: they are input like any other, and a module
+	// needs none to run.
+	rc := stoppable(wazero.NewRuntimeConfig()).
+		WithCoreFeatures(wasmFeatures).
+		WithMemoryLimitPages(memoryPages).
+		WithDebugInfoEnabled(false).
+		WithCompilationCache(e.cache)
+	e.rt = wazero.NewRuntimeWithConfig(ctx, rc)
+	if err := registerHost(ctx, e.rt); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the wasm engine: %w", err), e.Close(ctx))
+	}
+	return e, nil
 }
 
-// Close closes all modules and instances.
-func (e *Engine) Close(ctx context.Context) error { return nil }
+// openCache returns a cache on disk if its directory can be trusted, else one in
+// memory.
+func (e *Engine) openCache() wazero.CompilationCache {
+	if e.cfg.CacheDir == "" {
+		return wazero.NewCompilationCache()
+	}
+	err := ownDir(e.cfg.CacheDir)
+	if err == nil {
+		var c wazero.CompilationCache
+		if c, err = wazero.NewCompilationCacheWithDir(e.cfg.CacheDir); err == nil {
+			return c
+		}
+	}
+	e.log.Warn("compile cache on disk not used: plugins start slower", "dir", e.cfg.CacheDir, "err", err)
+	return wazero.NewCompilationCache()
+}
+
+// MemoryReserved returns the bytes of linear memory that instances hold, each
+// at its largest size.
+func (e *Engine) MemoryReserved() int64 { return e.memory.Load() }
+
+// Close releases all compiled code. Close plugins first: what still runs is cut
+// off.
+func (e *Engine) Close(ctx context.Context) error {
+	return errors.Join(e.rt.Close(ctx), e.cache.Close(ctx))
+}

@@ -24,10 +24,13 @@ type TrapError struct {
 	Export string
 	Trap   string // WebAssembly's word for it, or "proc_exit(n)"
 	Stack  string // guest functions, innermost first, one a line; may be empty
+	// Said is what the guest logged as an error or wrote to stderr during the call,
+	// at most 1 KiB, escaped.
+	Said string
 }
 
 func (e *TrapError) Error() string {
-	return fmt.Sprintf("plugin %q: call %s: trap: %s", e.Plugin, e.Export, e.Trap)
+	return fmt.Sprintf("plugin %q: call %s: trap: %s%s", e.Plugin, e.Export, e.Trap, said(e.Said))
 }
 
 // DeadlineError says that a call took longer than it may. The instance is made
@@ -64,10 +67,18 @@ type GuestError struct {
 	Plugin string
 	Export string
 	Code   uint16
+	Said   string // as in TrapError
 }
 
 func (e *GuestError) Error() string {
-	return fmt.Sprintf("plugin %q: call %s: the plugin answered with error code %d", e.Plugin, e.Export, e.Code)
+	return fmt.Sprintf("plugin %q: call %s: the plugin answered with error code %d%s", e.Plugin, e.Export, e.Code, said(e.Said))
+}
+
+func said(s string) string {
+	if s == "" {
+		return ""
+	}
+	return ": " + s
 }
 
 // LoadError lists everything that keeps a module from being a plugin.

@@ -2,9 +2,9 @@ package runtime
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/klamm-io/klamm/sdk/abi"
 )
 
 // PluginConfig says what a plugin is and what it may do.
@@ -13,7 +13,8 @@ type PluginConfig struct {
 	ClientID string
 	// Config is the plugin's table as JSON. Nil stands for {}.
 	Config []byte
-	// Env is the WASI environment of the guest.
+	// Env is the WASI environment of the guest. GOGC and GOMEMLIMIT are added
+	// unless it has them.
 	Env map[string]string
 	// MemoryMax is the largest linear memory in bytes, a multiple of 64 KiB. The
 	// default is 16 MiB, the most is 64 MiB.
@@ -41,38 +42,87 @@ type Breaker struct {
 	Cooldown time.Duration
 }
 
-// Plugin is a module under a name: generations, of which one is active.
-type Plugin struct{}
-
-// NewPlugin returns a plugin without a generation; call Load.
-func (e *Engine) NewPlugin(cfg PluginConfig) *Plugin { return nil }
-
-// Load makes wasm the active generation. It guards and compiles the module,
-// initialises one instance as a test and one for each open seat, and only then
-// swaps it in, between two calls of each seat. After an error the generation that
-// was active still is.
-func (p *Plugin) Load(ctx context.Context, wasm []byte) error { return errNotReady }
-
-// Name returns the plugin's name in the configuration.
-func (p *Plugin) Name() string { return "" }
-
-// Active returns the active generation, nil before the first Load.
-func (p *Plugin) Active() *Generation { return nil }
-
-// Close closes all seats and generations.
-func (p *Plugin) Close(ctx context.Context) error { return nil }
-
-// Generation is one loaded version of a plugin. It does not change.
-type Generation struct {
-	Number int          // counts from 1
-	Digest string       // of the module, SHA-256 in hex
-	Module *Module      //
-	Hooks  abi.HookMask // exported by the module and wanted by its klamm_init
+func (c PluginConfig) withDefaults() PluginConfig {
+	if c.MemoryMax == 0 {
+		c.MemoryMax = 16 << 20
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 50 * time.Millisecond
+	}
+	if c.OutputMax == 0 {
+		c.OutputMax = 4 << 20
+	}
+	return c
 }
 
-// Fields returns what hook h asks to see of each record.
-func (g *Generation) Fields(h abi.Hook) abi.Fields { return 0 }
+// Plugin is a module under a name: generations, of which one is active.
+type Plugin struct {
+	e       *Engine
+	cfg     PluginConfig
+	breaker *breaker
+	active  atomic.Pointer[Generation]
+	retired sync.WaitGroup // instances being closed
 
-// Reason returns the name of a reason: a declared one, one of the ABI's, or
-// "other".
-func (g *Generation) Reason(code uint16) string { return "" }
+	loading sync.Mutex // one Load at a time; taken before mu
+	mu      sync.Mutex
+	seats   map[*Seat]struct{}
+	number  int
+	closed  bool
+}
+
+// NewPlugin returns a plugin without a generation; call Load.
+func (e *Engine) NewPlugin(cfg PluginConfig) *Plugin {
+	return &Plugin{
+		e: e, cfg: cfg.withDefaults(), breaker: newBreaker(cfg.Breaker), seats: map[*Seat]struct{}{},
+	}
+}
+
+// Name returns the plugin's name in the configuration.
+func (p *Plugin) Name() string { return p.cfg.Name }
+
+// Active returns the active generation, nil before the first Load.
+func (p *Plugin) Active() *Generation { return p.active.Load() }
+
+// Close closes all seats and generations, and waits until their instances are
+// gone. It may be called twice.
+func (p *Plugin) Close(ctx context.Context) error {
+	p.loading.Lock()
+	defer p.loading.Unlock()
+	p.mu.Lock()
+	p.closed = true
+	seats := make([]*Seat, 0, len(p.seats))
+	for s := range p.seats {
+		seats = append(seats, s)
+	}
+	p.mu.Unlock()
+	for _, s := range seats {
+		_ = s.Close(ctx) // an instance that is given up has nothing to report
+	}
+	var err error
+	if g := p.active.Swap(nil); g != nil {
+		err = g.release(ctx)
+	}
+	p.retired.Wait()
+	return err
+}
+
+// seated is an instance and the generation it is of.
+type seated struct {
+	gen *Generation
+	in  *instance // nil after a fault, until it is made anew
+}
+
+// retire closes an instance that no call can reach any more, aside, since its
+// klamm_close may take its time.
+func (p *Plugin) retire(s seated) {
+	p.retired.Go(func() { s.close() })
+}
+
+func (s seated) close() {
+	if s.in != nil {
+		s.in.close()
+	}
+	if s.gen != nil {
+		_ = s.gen.release(context.Background()) // reports nothing in the engine that we use
+	}
+}

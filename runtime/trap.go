@@ -1,0 +1,63 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// fault turns an error of the engine into one of ours. The instance is dead.
+func (in *instance) fault(err error, export string, limit time.Duration) error {
+	in.dead = true
+	var (
+		exit  *sys.ExitError
+		late  lateTrap
+		quit  *exitTrap
+		trap  *hostTrap
+		fault = &TrapError{Plugin: in.cfg.Name, Export: export}
+	)
+	in.flush()
+	fault.Said = string(in.said)
+	switch {
+	case errors.As(err, &late), errors.As(err, &exit) && errors.Is(exit, context.DeadlineExceeded):
+		return &DeadlineError{Plugin: in.cfg.Name, Export: export, Limit: limit}
+	case errors.As(err, &quit):
+		fault.Trap = quit.Error()
+	case errors.As(err, &trap):
+		fault.Trap = trap.Error()
+	default:
+		fault.Trap = trapOf(err)
+	}
+	fault.Stack = stackOf(err)
+	return fault
+}
+
+const (
+	engineTrapPrefix = "wasm error: "
+	engineStackMark  = "\nwasm stack trace:\n\t"
+)
+
+// trapOf takes WebAssembly's word for the trap out of the engine's error.
+func trapOf(err error) string {
+	text, _, _ := strings.Cut(err.Error(), engineStackMark)
+	return strings.TrimPrefix(text, engineTrapPrefix)
+}
+
+// stackOf takes the guest's stack out of the engine's error.
+func stackOf(err error) string {
+	_, stack, ok := strings.Cut(err.Error(), engineStackMark)
+	if !ok {
+		return ""
+	}
+	stack, _, _ = strings.Cut(stack, "\n\n")
+	return strings.ReplaceAll(stack, "\n\t", "\n")
+}
+
+// flush ends lines that the guest began to print.
+func (in *instance) flush() {
+	in.printLine(1)
+	in.printLine(2)
+}
