@@ -50,7 +50,8 @@ type Cluster struct {
 	entries    map[string]*entry
 	brokers    map[int32]string // address by id
 	controller int32
-	onChange   []func(*Topic)
+	onChange   map[int]func(*Topic)
+	watchers   int           // numbers the functions in onChange
 	changed    []*Topic      // not yet told to onChange
 	kick       chan struct{} // wakes the metadata goroutine
 }
@@ -71,6 +72,7 @@ func Open(ctx context.Context, cfg *config.Cluster, o Options) (*Cluster, error)
 		log:        o.Logger,
 		entries:    make(map[string]*entry),
 		brokers:    make(map[int32]string),
+		onChange:   make(map[int]func(*Topic)),
 		controller: -1,
 		kick:       make(chan struct{}, 1),
 	}

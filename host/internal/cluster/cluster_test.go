@@ -536,3 +536,54 @@ func ExampleDialError() {
 	fmt.Println(err)
 	// Output: broker "kafka:9092": nothing listens there; is the broker running, and is the port right?: connection refused
 }
+
+func TestConnRequest(t *testing.T) {
+	b := startBroker(t, config.Embedded{Topics: []string{"t"}, Partitions: 2}, broker.Options{})
+	c := mustOpen(t, clusterConfig(b))
+	conn, err := c.Dial(testContext(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 3 {
+		req := kmsg.NewPtrMetadataRequest()
+		resp, err := conn.Request(testContext(t), req, 11)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := resp.(*kmsg.MetadataResponse); m.Version != 11 || len(m.Topics) != 1 {
+			t.Errorf("answer %+v", m)
+		}
+	}
+	if _, err := conn.Request(testContext(t), kmsg.NewPtrFetchRequest(), 3); err == nil || !strings.Contains(err.Error(), "UNSUPPORTED_VERSION") {
+		t.Errorf("a version that the broker has no more: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := make(chan struct{})
+	b.Cluster().ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cancel()
+		<-h
+		return nil, nil, false
+	})
+	_, err = conn.Request(ctx, kmsg.NewPtrMetadataRequest(), 11)
+	close(h)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("ended context: %v", err)
+	}
+}
+
+func FuzzDecodeResponse(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 0, 0})
+	f.Add([]byte{0, 0, 0, 1, 1, 0, 3, 1, 2, 3, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) < 4 {
+			return
+		}
+		for _, key := range []kmsg.Key{kmsg.Fetch, kmsg.ListOffsets, kmsg.OffsetCommit, kmsg.OffsetFetch} {
+			req := key.Request()
+			req.SetVersion(min(8, req.MaxVersion()))
+			_, _ = decodeResponse(req, 1, body)
+		}
+	})
+}

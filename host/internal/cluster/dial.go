@@ -27,8 +27,13 @@ type Conn struct {
 	net.Conn
 	broker   *sarama.Broker
 	versions map[int16][2]int16
+	clientID string
 	once     sync.Once
 	err      error
+
+	// For Request.
+	correlation int32
+	frame       []byte
 }
 
 // Version returns the lowest and highest version of a request that the broker
@@ -72,11 +77,12 @@ func (c *Cluster) Dial(ctx context.Context, broker int32) (*Conn, error) {
 
 // link is a connection that sarama uses for requests.
 type link struct {
-	id     int32 // -1: not known
-	addr   string
-	broker *sarama.Broker
-	dialer *captureDialer
-	stage  stage
+	id       int32 // -1: not known
+	addr     string
+	clientID string
+	broker   *sarama.Broker
+	dialer   *captureDialer
+	stage    stage
 }
 
 // stage is how far a connection has come. What an early end means depends on
@@ -94,7 +100,7 @@ func (c *Cluster) open(ctx context.Context, id int32, addr string) (*link, error
 	ctx, cancel := context.WithTimeoutCause(ctx, c.settings.dialTimeout, errDialTimeout{c.settings.dialTimeout})
 	defer cancel()
 
-	l := &link{id: id, addr: addr, broker: sarama.NewBroker(addr)}
+	l := &link{id: id, addr: addr, clientID: c.settings.sarama.ClientID, broker: sarama.NewBroker(addr)}
 	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, dialTimeout: c.settings.dialTimeout}
 	conf := *c.settings.sarama
 	conf.Net.Proxy.Enable = true
@@ -148,7 +154,12 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 	if resp.ErrorCode != 0 {
 		return nil, brokerError(sarama.KError(resp.ErrorCode), nil)
 	}
-	c := &Conn{Conn: l.dialer.inner(), broker: l.broker, versions: make(map[int16][2]int16, len(resp.ApiKeys))}
+	c := &Conn{
+		Conn:     l.dialer.inner(),
+		broker:   l.broker,
+		versions: make(map[int16][2]int16, len(resp.ApiKeys)),
+		clientID: l.clientID,
+	}
 	for _, k := range resp.ApiKeys {
 		c.versions[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
 	}

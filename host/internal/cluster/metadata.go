@@ -65,10 +65,21 @@ func (c *Cluster) Leader(topic string, partition int32) (broker, epoch int32) {
 
 // OnChange has f called with every topic that is new or has changed, on the
 // metadata goroutine: f must not wait. Topics known before are not repeated.
-func (c *Cluster) OnChange(f func(*Topic)) {
+func (c *Cluster) OnChange(f func(*Topic)) { c.Watch(f) }
+
+// Watch is OnChange until stop is called. A call of f may still be running when
+// stop returns.
+func (c *Cluster) Watch(f func(*Topic)) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.onChange = append(c.onChange, f)
+	c.watchers++
+	n := c.watchers
+	c.onChange[n] = f
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.onChange, n)
+	}
 }
 
 // Refresh asks for the topics soon, or for all known ones. It never waits. Calls
@@ -220,7 +231,7 @@ func (c *Cluster) metadataLoop(l *link) {
 
 func (c *Cluster) tellChanges() {
 	c.mu.Lock()
-	changed, fs := c.changed, c.onChange
+	changed, fs := c.changed, slices.Collect(maps.Values(c.onChange))
 	c.changed = nil
 	c.mu.Unlock()
 	for _, t := range changed {
