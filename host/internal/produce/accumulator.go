@@ -58,6 +58,8 @@ type partition struct {
 	wireAt *sender
 	// lastRaw is the size of the last batch that closed, a guess at the next.
 	lastRaw int
+	// appended counts records.
+	appended int64
 
 	// owner sends for the leader; nil while there is no leader.
 	owner       *sender
@@ -166,6 +168,7 @@ func (t *partition) append(r *Record) error {
 	}
 	b.grow(&p.pool, full)
 	b.add(r, size)
+	t.appended++
 	t.queuedBytes.Add(int64(full))
 	t.announce(b, r.NewBatch)
 	return nil
@@ -291,7 +294,7 @@ func (t *partition) look(s *sender, now time.Duration) (readiness, time.Duration
 	if p.set.idempotent && !t.mayGo(b) {
 		return blocked, never
 	}
-	if b.attempts > 0 {
+	if b.taken {
 		// KIP-951: a new leader owes nothing for the old one's refusal.
 		if now < b.retryAt && t.leaderEpoch <= b.attemptEpoch {
 			return waiting, b.retryAt
@@ -322,7 +325,8 @@ func (t *partition) take(s *sender, now time.Duration) *batch {
 	if t.pipeline.set.idempotent && b.stamp == nil {
 		t.stampNext(b)
 	}
-	if b.attempts == 0 {
+	if !b.taken {
+		b.taken = true
 		t.inflight = append(t.inflight, b)
 		t.pipeline.count.took(now - b.created)
 	}

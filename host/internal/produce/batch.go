@@ -26,6 +26,7 @@ type batch struct {
 	// nil before the batch is first taken and without idempotence.
 	stamp *stamp
 
+	taken   bool // has been taken for a request, and is in flight until done
 	queued  bool // in the partition's deque
 	wire    bool // in a request: the buffer may be read at any time
 	done    bool // its outcome is decided

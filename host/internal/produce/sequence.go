@@ -137,7 +137,7 @@ func (t *partition) beginAgain() bool {
 	return true
 }
 
-// acknowledged notes that the broker has b.
+// acknowledged notes that the broker has b, which is no longer in flight.
 func (t *partition) acknowledged(b *batch) {
 	if b.stamp == nil || b.stamp != t.sequences.stamp {
 		return
@@ -145,17 +145,21 @@ func (t *partition) acknowledged(b *batch) {
 	if end := b.end(); sequenceAfter(end, t.acked) {
 		t.acked = end
 	}
-	// The broker takes no batch before the one in front of it, so it has what
-	// was given up before b, too.
-	if len(t.inflight) == 0 || t.inflight[0] == b || t.inflight[0].header.baseSequence == t.acked {
-		t.hole = t.hole && len(t.inflight) == 0 && t.acked != t.next
+	// The broker takes no batch without the one before it, so it has whatever
+	// was given up in front of what it has acknowledged.
+	expected := t.next
+	if len(t.inflight) > 0 {
+		expected = t.inflight[0].header.baseSequence
+	}
+	if !sequenceAfter(expected, t.acked) {
+		t.hole = false
 	}
 }
 
 // outOfOrder notes that the broker refused b because it waits for another
-// sequence. The caller retries b. hasHole batches restart at once, for then the
-// reason is known. Otherwise b is repeated once as it is: a broker that has
-// written it after all then says so, where restamping it would write it twice.
+// sequence. The caller retries b. Behind a hole the reason is known and the
+// partition restarts. Else b is first repeated as it is: a broker that has
+// written it after all says so then, where restamping would write it twice.
 func (t *partition) outOfOrder(b *batch) {
 	switch {
 	case t.inflight[0] != b: // one before it failed and comes first

@@ -1,0 +1,242 @@
+package produce
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/klamm-io/klamm"
+)
+
+// answer is what a broker said about one batch.
+type answer struct {
+	code         klamm.Code
+	baseOffset   int64
+	logAppend    int64 // -1: create time
+	logStart     int64 // -1: not told
+	leader       int32 // KIP-951; -1: not told
+	leaderEpoch  int32
+	message      string
+	recordErrors []recordError
+	// cause is why there is no answer, where code is NETWORK_EXCEPTION.
+	cause error
+}
+
+// recordError is what the broker has against one record of a batch.
+type recordError struct {
+	index   int32
+	message string
+}
+
+// err returns the answer as an error.
+func (a *answer) err() error {
+	if a.cause != nil {
+		return a.cause
+	}
+	return &klamm.BrokerError{Code: a.code, Message: a.message}
+}
+
+// answered decides what becomes of a batch that comes back from the wire.
+func (p *Pipeline) answered(from *sender, b *batch, a *answer) {
+	t := b.part
+	t.mu.Lock()
+	t.onWire--
+	b.wire = false
+	if b.done {
+		t.lateAnswer(b, a) // unlocks
+		return
+	}
+	r := ruleOf(a.code)
+	records := b.header.count
+	end, halves := t.judge(b, a, r)
+	owner := t.owner
+	t.mu.Unlock()
+
+	switch {
+	case halves:
+		p.count.splits.Add(1)
+		p.recycle(b)
+	case end == nil:
+		p.count.retried(1, records)
+	default:
+		p.settle(b, end)
+		p.recycle(b)
+	}
+	if r.do == failAll {
+		p.fail(t.prefix(a.err()))
+	}
+	if r.refresh {
+		p.follow(t, a)
+	}
+	if owner != nil && owner != from {
+		owner.kick()
+	}
+}
+
+// ending is how a batch ended.
+type ending struct {
+	baseOffset int64
+	timestamp  int64
+	err        error
+	recordErrs []error
+}
+
+// judge applies the rule to the batch. It returns its end, nil when it goes
+// again, whole or in halves. t.mu is held.
+func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool) {
+	maybe := b.maybeWritten || r.unclear
+	switch r.do {
+	case succeed, succeedUnplaced:
+		b.done = true
+		t.forget(b)
+		t.acknowledged(b)
+		if r.do == succeedUnplaced {
+			return &ending{baseOffset: -1, timestamp: -1}, false
+		}
+		return &ending{baseOffset: a.baseOffset, timestamp: a.logAppend}, false
+	case split:
+		if b.header.count == 1 {
+			return t.lose(b, b.failure(b.maybeWritten, b.tooLarge(a.code, a.message)), nil), false
+		}
+		if err := t.split(b); err != nil {
+			return t.lose(b, b.failure(b.maybeWritten, err), nil), false
+		}
+		return nil, true
+	case fence:
+		// Epochs are a matter of one partition, but should a broker take them
+		// for the producer's, then the epoch that another partition of ours
+		// moved to has fenced this one, and nothing is lost.
+		ours := b.stamp != nil && b.stamp != t.pipeline.identity.current()
+		if !ours || b.maybeWritten {
+			return t.lose(b, b.failure(maybe, a.err()), nil), false
+		}
+	case fail, failAll:
+		return t.lose(b, b.failure(maybe, a.err()), recordErrors(b, a.code, a.recordErrors)), false
+	}
+	b.maybeWritten = maybe
+	b.lastErr = a.err()
+	if err := t.pipeline.giveUpReason(b); err != nil {
+		return t.lose(b, b.failure(maybe, err), nil), false
+	}
+	t.again(b, a, r)
+	return nil, false
+}
+
+// giveUpReason returns why a batch that could be retried is not.
+func (p *Pipeline) giveUpReason(b *batch) error {
+	if b.attempts > p.set.retries {
+		return fmt.Errorf("%d attempts (retries %d): %w", b.attempts, p.set.retries, b.lastErr)
+	}
+	if stop := p.stop.Load(); stop != nil {
+		return fmt.Errorf("%w: %w", *stop, b.lastErr)
+	}
+	return nil
+}
+
+// again puts b back for a retry.
+func (t *partition) again(b *batch, a *answer, r rule) {
+	p := t.pipeline
+	b.retryAt = p.now() + p.set.backoff.after(b.attempts)
+	switch {
+	case b.stamp == nil:
+	case r.do == reorder:
+		t.outOfOrder(b)
+	case r.do == restart && a.logStart >= 0 && t.inflight[0] == b:
+		t.sequences.restart = true
+	case r.do == fence:
+		t.sequences.restart = true
+	default:
+		b.gaps = 0
+	}
+	t.requeue(b)
+}
+
+// lose ends b without an acknowledgement. t.mu is held.
+func (t *partition) lose(b *batch, err error, recordErrs []error) *ending {
+	b.done = true
+	t.giveUp(b)
+	return &ending{baseOffset: -1, timestamp: -1, err: err, recordErrs: recordErrs}
+}
+
+// lateAnswer is for a batch whose completion has been called already, because
+// delivery_timeout or Close ended it on the wire. Nobody is told, but the
+// sequence may turn out to be no hole. It unlocks t.mu.
+func (t *partition) lateAnswer(b *batch, a *answer) {
+	if do := ruleOf(a.code).do; do == succeed || do == succeedUnplaced {
+		t.acknowledged(b)
+	}
+	settled := b.settled
+	owner := t.owner
+	t.mu.Unlock()
+	if settled {
+		t.pipeline.recycle(b)
+	}
+	if owner != nil {
+		owner.kick()
+	}
+}
+
+// untaken takes back a batch whose request was never written.
+func (p *Pipeline) untaken(b *batch) {
+	t := b.part
+	t.mu.Lock()
+	t.onWire--
+	b.wire = false
+	if b.done {
+		t.lateAnswer(b, &answer{code: klamm.CodeNetworkException}) // unlocks
+		return
+	}
+	b.attempts--
+	t.requeue(b)
+	t.mu.Unlock()
+}
+
+// follow looks for the leader after a broker said that it is not.
+func (p *Pipeline) follow(t *partition, a *answer) {
+	if a.leader >= 0 {
+		p.net.hint(t.topic.name, t.id, a.leader, a.leaderEpoch)
+		t.relocate()
+	}
+	p.net.refresh(t.topic.name)
+}
+
+func (t *partition) prefix(err error) error {
+	return fmt.Errorf("topic %q partition %d: %w", t.topic.name, t.id, err)
+}
+
+// settle completes a batch: it frees its buffer memory, then tells its records.
+// The batch is done, and only the caller that made it so comes here.
+func (p *Pipeline) settle(b *batch, e *ending) {
+	p.mem.release(b.reserved)
+	b.completion = Completion{
+		Topic:       b.part.topic.name,
+		Partition:   b.part.id,
+		BaseOffset:  e.baseOffset,
+		TimestampMS: e.timestamp,
+		Err:         e.err,
+		RecordErrs:  e.recordErrs,
+		Refs:        b.refs,
+		Attempts:    b.attempts,
+	}
+	p.count.ended(b, e)
+	p.complete(&b.completion)
+	if p.incomplete.Add(-1) == 0 {
+		p.wakeClose()
+	}
+}
+
+// settleEarly completes a batch that was ended from outside. It may be on the
+// wire still; then the sender that has it recycles it.
+func (p *Pipeline) settleEarly(b *batch, e *ending) {
+	p.settle(b, e)
+	t := b.part
+	t.mu.Lock()
+	b.settled = true
+	wire := b.wire
+	t.mu.Unlock()
+	if !wire {
+		p.recycle(b)
+	}
+}
+
+// unknown reports whether a batch may be in the log in spite of its error.
+func unknown(err error) bool { return errors.Is(err, klamm.ErrOutcomeUnknown) }

@@ -1,0 +1,108 @@
+package produce
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/klamm-io/klamm/host/internal/cluster"
+)
+
+// transport is one connection to a broker, opened and authenticated. One
+// goroutine reads while another writes; Close ends both.
+type transport interface {
+	Read(p []byte) (int, error)
+	// WriteFrame writes the pieces one after the other. They are not looked at
+	// any more when it returns.
+	WriteFrame(pieces net.Buffers) error
+	Close() error
+	// ProduceVersions returns the versions of Produce that the broker takes.
+	ProduceVersions() (min, max int16)
+}
+
+// network is the cluster as the pipeline needs it.
+type network interface {
+	clientID() string
+	// partitions returns how many partitions a topic has, 0 while that is not
+	// known, and the topic's id.
+	partitions(topic string) (int, [16]byte)
+	leader(topic string, partition int32) (broker, epoch int32)
+	hint(topic string, partition, broker, epoch int32)
+	refresh(topics ...string)
+	// onChange has f called with the names of topics that have changed.
+	onChange(f func(topic string))
+	dial(ctx context.Context, broker int32) (transport, error)
+	producerID(ctx context.Context) (int64, int16, error)
+}
+
+// clusterNetwork is the real one.
+type clusterNetwork struct {
+	Cluster
+	id string
+}
+
+func (c clusterNetwork) clientID() string { return c.id }
+
+func (c clusterNetwork) partitions(topic string) (int, [16]byte) {
+	if t := c.Topic(topic); t != nil {
+		return len(t.Partitions), t.ID
+	}
+	return 0, [16]byte{}
+}
+
+func (c clusterNetwork) leader(topic string, partition int32) (int32, int32) {
+	return c.Leader(topic, partition)
+}
+
+func (c clusterNetwork) hint(topic string, partition, broker, epoch int32) {
+	c.SetLeader(topic, partition, broker, epoch)
+}
+
+func (c clusterNetwork) refresh(topics ...string) { c.Refresh(topics...) }
+
+func (c clusterNetwork) onChange(f func(string)) {
+	c.OnChange(func(t *cluster.Topic) { f(t.Name) })
+}
+
+func (c clusterNetwork) producerID(ctx context.Context) (int64, int16, error) {
+	return c.InitProducerID(ctx, "", 0, -1, -1)
+}
+
+func (c clusterNetwork) dial(ctx context.Context, broker int32) (transport, error) {
+	conn, err := c.Dial(ctx, broker)
+	if err != nil {
+		return nil, err
+	}
+	low, high, ok := conn.Version(produceKey)
+	if !ok {
+		conn.Close()
+		return nil, fmt.Errorf("broker %d does not take Produce requests", broker)
+	}
+	tcp, _ := conn.Conn.(*net.TCPConn)
+	return &netTransport{Conn: conn, tcp: tcp, min: low, max: high}, nil
+}
+
+// netTransport is a transport on a net.Conn.
+type netTransport struct {
+	net.Conn
+	tcp      *net.TCPConn // nil when Conn is something else, such as TLS
+	min, max int16
+	joined   []byte
+}
+
+// WriteFrame uses writev on TCP. TLS would make a packet of each piece, so it
+// gets them joined.
+func (t *netTransport) WriteFrame(pieces net.Buffers) error {
+	if t.tcp != nil {
+		_, err := pieces.WriteTo(t.tcp)
+		return err
+	}
+	t.joined = t.joined[:0]
+	for _, p := range pieces {
+		t.joined = append(t.joined, p...)
+	}
+	_, err := t.Conn.Write(t.joined)
+	return err
+}
+
+func (t *netTransport) ProduceVersions() (int16, int16) { return t.min, t.max }
