@@ -19,8 +19,8 @@ type Cluster interface {
 	SetLeader(topic string, partition, broker, epoch int32)
 	// Refresh asks for the topics soon. It never waits.
 	Refresh(topics ...string)
-	// OnChange has f called with every changed topic.
-	OnChange(f func(*cluster.Topic))
+	// Watch has f called with every changed topic until stop is called.
+	Watch(f func(*cluster.Topic)) (stop func())
 	// Dial opens a connection of its own to a broker.
 	Dial(ctx context.Context, broker int32) (*cluster.Conn, error)
 	// InitProducerID asks for a producer id and epoch.

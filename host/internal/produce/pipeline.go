@@ -65,6 +65,7 @@ type Pipeline struct {
 
 	ctx     context.Context // ends with the goroutines
 	cancel  context.CancelFunc
+	unwatch func() // ends the notes about metadata
 	running sync.WaitGroup
 	idle    chan struct{} // gets a value when a closing pipeline is empty
 	closed  chan struct{} // closed when Close is through
@@ -111,7 +112,7 @@ func newPipeline(cfg *config.Producer, n network, complete func(*Completion), lo
 	if set.idempotent {
 		p.identity.ask()
 	}
-	n.onChange(p.keeper.topicChanged)
+	p.unwatch = n.watch(p.keeper.topicChanged)
 	return p, nil
 }
 
@@ -211,6 +212,7 @@ func (p *Pipeline) Close(ctx context.Context) error {
 		}
 	}
 	p.endForced()
+	p.unwatch()
 	p.cancel()
 	p.running.Wait()
 	return err

@@ -29,8 +29,9 @@ type network interface {
 	leader(topic string, partition int32) (broker, epoch int32)
 	hint(topic string, partition, broker, epoch int32)
 	refresh(topics ...string)
-	// onChange has f called with the names of topics that have changed.
-	onChange(f func(topic string))
+	// watch has f called with the names of topics that have changed, until stop
+	// is called.
+	watch(f func(topic string)) (stop func())
 	dial(ctx context.Context, broker int32) (transport, error)
 	producerID(ctx context.Context) (int64, int16, error)
 }
@@ -60,8 +61,8 @@ func (c clusterNetwork) hint(topic string, partition, broker, epoch int32) {
 
 func (c clusterNetwork) refresh(topics ...string) { c.Refresh(topics...) }
 
-func (c clusterNetwork) onChange(f func(string)) {
-	c.OnChange(func(t *cluster.Topic) { f(t.Name) })
+func (c clusterNetwork) watch(f func(string)) (stop func()) {
+	return c.Watch(func(t *cluster.Topic) { f(t.Name) })
 }
 
 func (c clusterNetwork) producerID(ctx context.Context) (int64, int16, error) {
