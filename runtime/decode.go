@@ -24,42 +24,37 @@ func bad(index int, format string, args ...any) *badVerdict {
 // guest says it filled. Nothing that the guest wrote is trusted: it may be any
 // bytes at all.
 func (v *Verdicts) take(mem []byte, l layout, h abi.Hook, b *Block, done, used int) *badVerdict {
-	base := len(v.buf)
-	v.buf = append(v.buf, mem[l.mod:l.mod+used]...)
-	area := modArea{l: l, base: base, used: used}
+	v.buf = append(v.buf[:0], mem[l.mod:l.mod+used]...)
+	area := modArea{start: l.mod, used: used}
 	for i := range done {
 		word := abi.Verdict(le.Uint64(mem[l.verdicts+i*abi.VerdictSize:]))
 		if word == 0 {
 			v.judged = append(v.judged, judged{})
 			continue
 		}
-		j, problem := v.one(mem, area, h, b, l.first+i, word)
+		j, problem := v.one(mem, l, area, h, b, i, word)
 		if problem != "" {
-			return bad(l.first+i, "%s", problem)
+			return bad(i, "%s", problem)
 		}
 		v.judged = append(v.judged, j)
 	}
 	return nil
 }
 
-// modArea is a modification area that was copied to buf[base:].
-type modArea struct {
-	l    layout
-	base int
-	used int
-}
+// modArea is the used modification area; it was copied to the start of buf.
+type modArea struct{ start, used int }
 
 // at translates an offset in the guest's block into one of buf, of a thing that
 // takes at least least bytes.
 func (a modArea) at(off uint32, least int) (in int, left int, ok bool) {
-	rel := int64(off) - int64(a.l.mod)
+	rel := int64(off) - int64(a.start)
 	if rel < 0 || rel+int64(least) > int64(a.used) {
 		return 0, 0, false
 	}
-	return a.base + int(rel), a.used - int(rel), true
+	return int(rel), a.used - int(rel), true
 }
 
-func (v *Verdicts) one(mem []byte, a modArea, h abi.Hook, b *Block, i int, w abi.Verdict) (judged, string) {
+func (v *Verdicts) one(mem []byte, l layout, a modArea, h abi.Hook, b *Block, i int, w abi.Verdict) (judged, string) {
 	j := judged{code: w.Code(), reason: w.Reason()}
 	switch {
 	case !j.code.Allowed(h):
@@ -76,7 +71,7 @@ func (v *Verdicts) one(mem []byte, a modArea, h abi.Hook, b *Block, i int, w abi
 			problem = fmt.Sprintf("partition %d", j.partition)
 		}
 	case abi.ValueInPlace:
-		off, n, ok := b.inPlace(a.l, i)
+		off, n, ok := b.inPlace(l, i)
 		if !ok {
 			return j, "value_in_place for a record whose value is not in the block"
 		}

@@ -1,8 +1,10 @@
 package runtime
 
 // Host is what the imports of an instance reach. Its methods are called only
-// while a call of that instance runs, on the goroutine of that call. Byte slices
-// are views of guest memory unless said otherwise: copy what is kept.
+// while a call of that instance runs, on the goroutine of that call. Log and
+// DefineMetric may be called at the same time from another goroutine, for the
+// instance of a new generation that is made aside. Byte slices are views of guest
+// memory: copy what is kept.
 type Host interface {
 	// Log takes one line, cut to 1 KiB and escaped. Limiting the rate is the
 	// Host's job.
@@ -22,6 +24,13 @@ type Host interface {
 	// too large or not asked for.
 	Value(index int) []byte
 	Headers(index int, each func(key string, value []byte))
+}
+
+// Rewinder is a Host that keeps what a call did until its verdicts are accepted.
+type Rewinder interface {
+	// Rewind says that what the guest did so far in the running Judge is void: it
+	// is called again for the same records, with more room for its edits.
+	Rewind()
 }
 
 // Grant is a set of capabilities. A module that imports what its plugin was

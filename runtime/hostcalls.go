@@ -131,13 +131,13 @@ func (in *instance) importMetricObserve(s []uint64) {
 	in.host.ObserveMetric(in.metric("metric_observe", s[0]), api.DecodeF64(s[1]))
 }
 
-// record translates an index of the running call into one of the Block.
+// record checks the index of a record of the running call.
 func (in *instance) record(what string, index uint64) int {
 	i := uint32(index)
 	if uint64(i) >= uint64(in.running.count) {
 		trapf("%s: record %d of %d", what, i, in.running.count)
 	}
-	return in.running.first + int(i)
+	return int(i)
 }
 
 func (in *instance) importClaim(s []uint64) {
@@ -160,11 +160,11 @@ func (in *instance) importClaimBatch(s []uint64) {
 	clear(mask)
 	ttl, fresh := int64(s[1]), int32(0)
 	for i := range in.running.count {
-		key := in.running.block.Key(in.running.first + i)
+		key := in.running.block.Key(i)
 		if key == nil {
 			continue
 		}
-		switch in.host.Claim(in.running.first+i, key, ttl) {
+		switch in.host.Claim(i, key, ttl) {
 		case abi.ClaimNew:
 			mask[i/8] |= 1 << (i % 8)
 			fresh++

@@ -39,6 +39,7 @@ type instance struct {
 	stack [2]uint64
 
 	blockPtr, blockCap uint32 // the exchange block, 0 before the first alloc
+	room               int    // least modification area, from what calls needed
 	answer             abi.InitResult
 	reasons            map[uint16]string
 	metrics            []int32 // the Host's ids by the guest's
@@ -48,8 +49,8 @@ type instance struct {
 	// Of the running call.
 	phase   phase
 	running struct {
-		block        *Block
-		first, count int
+		block *Block
+		count int
 	}
 	said    []byte    // what the call told about its troubles
 	printed [2][]byte // lines begun on stdout and stderr
@@ -72,7 +73,7 @@ func (e *Engine) instantiate(m *Module, cfg *PluginConfig, at place) (*instance,
 		return nil, err
 	}
 	in := &instance{
-		cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem,
+		cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem, room: modMin,
 		reasons: map[uint16]string{}, macs: map[string]hash.Hash{},
 	}
 	in.ctx = newCallContext(experimental.WithMemoryAllocator(context.Background(), mem), in)
@@ -150,7 +151,7 @@ func (in *instance) ensure(size int) error {
 	if size <= int(in.blockCap) {
 		return nil
 	}
-	want := max(uint32(abi.AllocMin), 1<<bits.Len32(uint32(size-1)))
+	want := allocSize(size)
 	in.stack[0] = uint64(want)
 	in.blockPtr, in.blockCap = 0, 0 // void from now on
 	if err := in.call(in.alloc, abi.ExportAlloc, allocTimeout); err != nil {
@@ -166,6 +167,15 @@ func (in *instance) ensure(size int) error {
 	}
 	in.blockPtr, in.blockCap = ptr, want
 	return nil
+}
+
+// allocSize rounds a block's size up, so that a block that grows little by little
+// does not make the guest allocate each time.
+func allocSize(size int) uint32 {
+	if size > abi.BlockMax {
+		return uint32((size + abi.BlockMax - 1) &^ (abi.BlockMax - 1))
+	}
+	return max(uint32(abi.AllocMin), 1<<bits.Len32(uint32(size-1)))
 }
 
 // block returns the exchange block in guest memory.

@@ -4,30 +4,22 @@ import "github.com/klamm-io/klamm/sdk/abi"
 
 // layout is where the parts of an encoded block lie, from its start.
 type layout struct {
-	first, count int // records of the Block that it holds
-	verdicts     int
-	topics       int
-	records      int
-	mod          int // modification area
-	modCap       int
+	verdicts int
+	topics   int
+	records  int
+	mod      int // modification area
+	modCap   int
 }
 
-// layout lays out the records from first on. The modification area takes what
-// is left of capacity, up to modMax.
-func (b *Block) layout(first, capacity, modMax int) layout {
-	l := layout{first: first, count: len(b.marks) - first, verdicts: b.headSize}
-	l.topics = l.verdicts + l.count*abi.VerdictSize
-	l.records = b.prefix(l.count)
-	l.mod = l.records + b.recordBytes(first)
+// layout lays out the block. The modification area takes what is left of
+// capacity, up to modMax.
+func (b *Block) layout(capacity, modMax int) layout {
+	l := layout{verdicts: b.headSize}
+	l.topics = l.verdicts + len(b.marks)*abi.VerdictSize
+	l.records = b.prefix(len(b.marks))
+	l.mod = l.records + len(b.recs)
 	l.modCap = min(capacity-l.mod, modMax) &^ 7
 	return l
-}
-
-func (b *Block) recordBytes(first int) int {
-	if first == len(b.marks) {
-		return 0
-	}
-	return len(b.recs) - b.marks[first].at
 }
 
 // encode writes the block into dst, which holds at least l.mod bytes. The
@@ -36,9 +28,7 @@ func (b *Block) encode(dst []byte, l layout) {
 	b.encodeHeader(dst, l)
 	clear(dst[l.verdicts:l.topics])
 	b.encodeTopics(dst, l.topics)
-	if l.count > 0 {
-		copy(dst[l.records:l.mod], b.recs[b.marks[l.first].at:])
-	}
+	copy(dst[l.records:l.mod], b.recs)
 }
 
 func (b *Block) encodeHeader(dst []byte, l layout) {
@@ -53,7 +43,7 @@ func (b *Block) encodeHeader(dst []byte, l layout) {
 	le.PutUint32(dst[abi.BatchMagic:], magic)
 	le.PutUint16(dst[abi.BatchSize:], uint16(b.headSize))
 	le.PutUint16(dst[abi.BatchRecordSize:], uint16(b.recSize))
-	le.PutUint32(dst[abi.BatchCount:], uint32(l.count))
+	le.PutUint32(dst[abi.BatchCount:], uint32(len(b.marks)))
 	le.PutUint32(dst[abi.BatchFlags:], flags)
 	le.PutUint32(dst[abi.BatchRecOff:], uint32(l.records))
 	le.PutUint32(dst[abi.BatchVerdictOff:], uint32(l.verdicts))
@@ -107,5 +97,5 @@ func (b *Block) inPlace(l layout, i int) (off, n int, ok bool) {
 	if m.valueLn < 0 {
 		return 0, 0, false
 	}
-	return l.records + m.at - b.marks[l.first].at + int(m.valueOff), int(m.valueLn), true
+	return l.records + m.at + int(m.valueOff), int(m.valueLn), true
 }

@@ -2,8 +2,6 @@ package runtime
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -48,8 +46,7 @@ func (p *Plugin) isClosed() bool {
 // checkBytes checks what must hold before the module is looked at: the demanded
 // digest, and the configuration.
 func (p *Plugin) checkBytes(wasm []byte) (problems []string) {
-	sum := sha256.Sum256(wasm)
-	if have := hex.EncodeToString(sum[:]); p.cfg.SHA256 != "" && !strings.EqualFold(p.cfg.SHA256, have) {
+	if have := Digest(wasm); p.cfg.SHA256 != "" && !strings.EqualFold(p.cfg.SHA256, have) {
 		problems = append(problems, fmt.Sprintf("the module's sha256 is %s, the configuration demands %s", have, p.cfg.SHA256))
 	}
 	if n := p.cfg.MemoryMax; n <= 0 || n%pageSize != 0 || n > memoryLimit {
@@ -67,7 +64,13 @@ func (p *Plugin) checkBytes(wasm []byte) (problems []string) {
 // selfTest checks what the module asks for and makes an instance of it, which
 // also tells its hooks, fields and reasons.
 func (p *Plugin) selfTest(m *Module) (*Generation, error) {
-	if problems := p.checkModule(m); len(problems) > 0 {
+	problems := p.checkModule(m)
+	if p.cfg.Manifest != nil {
+		manifest, wrong := parseManifest(p.cfg.Manifest)
+		m.manifest = manifest
+		problems = append(problems, wrong...)
+	}
+	if len(problems) > 0 {
 		return nil, &LoadError{Name: p.cfg.Name, Problems: problems}
 	}
 	in, err := p.e.instantiate(m, &p.cfg, place{lanes: 1, host: testHost{}})

@@ -46,9 +46,8 @@ func (e *Engine) Compile(ctx context.Context, name string, wasm []byte) (*Module
 	if err != nil {
 		return nil, &LoadError{Name: name, Problems: []string{"compile: " + err.Error()}}
 	}
-	sum := sha256.Sum256(wasm)
 	m := &Module{
-		name: name, digest: hex.EncodeToString(sum[:]), size: len(wasm),
+		name: name, digest: Digest(wasm), size: len(wasm),
 		facts: facts, manifest: manifest, compiled: compiled, refs: 1,
 	}
 	for _, im := range facts.Imports {
@@ -67,6 +66,12 @@ func (e *Engine) compile(ctx context.Context, wasm []byte) (c wazero.CompiledMod
 		}
 	}()
 	return e.rt.CompileModule(ctx, wasm)
+}
+
+// Digest returns the SHA-256 of a module's bytes, in hex.
+func Digest(wasm []byte) string {
+	sum := sha256.Sum256(wasm)
+	return hex.EncodeToString(sum[:])
 }
 
 // Digest returns the SHA-256 of the module's bytes, in hex.

@@ -16,6 +16,9 @@ type PluginConfig struct {
 	// Env is the WASI environment of the guest. GOGC and GOMEMLIMIT are added
 	// unless it has them.
 	Env map[string]string
+	// Manifest, as JSON, stands in for the module's own; nil takes that one. A
+	// module with several plugins in it has one for each.
+	Manifest []byte
 	// MemoryMax is the largest linear memory in bytes, a multiple of 64 KiB. The
 	// default is 16 MiB, the most is 64 MiB.
 	MemoryMax int64
