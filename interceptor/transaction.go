@@ -180,18 +180,19 @@ func (t *transaction) hand(n int) {
 	}
 }
 
-// reservation is an id that a record asked for in a call that was undone.
+// reservation is an id that a record claimed in a call that was undone.
 type reservation struct {
 	topic string
 	id    []byte
 	ttl   time.Duration
 }
 
-// reservations returns copies of the ids that record index reserved.
+// reservations returns copies of the ids that record index claimed, whatever it
+// was answered: the one that was in its way may be gone by now.
 func (t *transaction) reservations(index int) []reservation {
 	var out []reservation
 	for i := range t.claims {
-		if c := &t.claims[i]; c.index == index && c.fresh {
+		if c := &t.claims[i]; c.index == index {
 			id := append([]byte(nil), t.ids[c.id.start:c.id.end]...)
 			out = append(out, reservation{topic: c.topic, id: id, ttl: c.ttl})
 		}
