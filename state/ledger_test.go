@@ -183,6 +183,7 @@ func TestOppositeOrder(t *testing.T) {
 	}{
 		{"written", okAt, state.Resolution{Outcome: klamm.Dropped, Plugin: "dedup", Reason: state.ReasonDuplicate, At: written}},
 		{"failed", state.Settlement{Outcome: klamm.Failed, Err: errBroker}, state.Resolution{Outcome: klamm.Failed, Err: errBroker}},
+		{"completed as crossed", state.Settlement{Outcome: klamm.Failed, Err: state.ErrCrossed}, state.Resolution{Outcome: klamm.Failed, Err: state.ErrCrossed}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l, p := open(t, state.StoreConfig{}, state.SpaceOptions{})
@@ -192,7 +193,7 @@ func TestOppositeOrder(t *testing.T) {
 			one, two := claimPending(t, q, 1, "x"), claimPending(t, p, 2, "x")
 			commitWaiting(t, one, 1)
 			r, settled := two.Commit(2, "dedup")
-			diff(t, state.Resolution{Waiter: 2, Outcome: klamm.InFlight}, r)
+			diff(t, state.Resolution{Waiter: 2, Outcome: klamm.Failed, Plugin: "dedup", Err: state.ErrCrossed}, r)
 			if !settled {
 				t.Error("2 waits, though 1 waits on it")
 			}

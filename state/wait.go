@@ -1,6 +1,14 @@
 package state
 
-import "github.com/klamm-io/klamm"
+import (
+	"errors"
+
+	"github.com/klamm-io/klamm"
+)
+
+// ErrCrossed: two records were dropped as each other's duplicate, by two plugins
+// in two chains. Neither was written. Send them again.
+var ErrCrossed = errors.New("crossed with its own duplicate: neither was written")
 
 // Wait is what a record gets that met an id in flight: the right to be dropped
 // as the duplicate of the id's owner, should that be written. It is tentative
@@ -38,11 +46,12 @@ const (
 // owner has its outcome already. The record is then settled like any other
 // with that completion; Settle knows of what its own waiters become.
 //
-// settled = true with r.Outcome = klamm.InFlight: the record is no duplicate
-// after all. Its owner was dropped as the duplicate of this very record, which
-// happens where two chains claim two ids in opposite order. It now holds the id
-// and must go on as if the plugin had passed it, or be completed as failed;
-// dropping it would lose both.
+// settled = true with r.Err = ErrCrossed: the record is no duplicate after all.
+// Its owner was dropped as the duplicate of this very record, which happens
+// where two chains claim two ids in opposite order. It holds the id now, and a
+// caller that can may let it go on as if the plugin had passed it. Completing it
+// with r, as failed, loses nothing either: who waits on it fails with it, and
+// both can be sent again. Dropping it would lose both.
 //
 // Committing a wait twice, or after Cancel, or for another record than the one
 // that claimed is a bug of the caller and panics.
@@ -143,7 +152,7 @@ func (l *Ledger) askAgain(w *Wait, plugin string) (Resolution, bool) {
 		l.share(w.claimant, fate)
 		return fate.resolve(w.claimant, plugin), true
 	}
-	return Resolution{Waiter: w.claimant, Outcome: klamm.InFlight}, true
+	return Resolution{Waiter: w.claimant, Outcome: klamm.Failed, Plugin: plugin, Err: ErrCrossed}, true
 }
 
 func (l *Ledger) releaseAll(o uint32) {
