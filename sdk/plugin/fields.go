@@ -12,8 +12,9 @@ import (
 // asked for.
 type Fields = abi.Fields
 
-// The fields. Omitting one that is then read is a mistake that shows in tests:
-// it reads as null.
+// The fields. What a hook reads without having asked for it is slow or missing:
+// values and headers are fetched from the host record by record, a key reads as
+// null, a timestamp as zero, and of the topic there is only the name.
 const (
 	Key        Fields = abi.FieldKey
 	Value      Fields = abi.FieldValue

@@ -98,3 +98,13 @@ func importHMAC(name, data []byte, out *[MACSize]byte) int32 {
 func importValue(i int, dst []byte) int32 { return nativeHost.Value(i, dst) }
 
 func importHeaders(i int, dst []byte) int32 { return nativeHost.Headers(i, dst) }
+
+// NativeRegistered reports whether the program's init functions have registered
+// anything: then NativeStart needs no register function.
+func NativeRegistered() bool {
+	r := &reg
+	if atStart != nil {
+		r = atStart
+	}
+	return r.hooks != 0 || r.onInit != nil || len(r.settings) > 0
+}
