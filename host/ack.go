@@ -163,7 +163,8 @@ func ackOf(c *completed, now time.Duration) interceptor.Ack {
 		Record: klamm.Record{Topic: c.result.Topic, Key: sl.key, Headers: sl.headers, Timestamp: c.result.Timestamp},
 		Ref:    uint64(sl.ref), Partition: c.result.Partition, Offset: c.result.Offset,
 		Code: ackCode(&c.result), Latency: now - sl.accepted,
-		Plugin: c.result.Plugin, Reason: c.result.Reason, Offered: sl.offered,
+		Err: c.result.Err, Plugin: c.result.Plugin, Reason: c.result.Reason,
+		ReasonCode: sl.reasonCode, Link: sl.link, Offered: sl.offered, Generations: sl.generations,
 	}
 	if c.result.Outcome == klamm.Dropped {
 		ack.Flags |= abi.AckDropped

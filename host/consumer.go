@@ -63,7 +63,9 @@ func (h *Host) consumeChain(topics []string) *chainRun {
 // sendDeadLetter writes a record that a plugin condemned to its dead-letter
 // topic, past all plugins.
 func (h *Host) sendDeadLetter(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
-	dead := interceptor.DeadLetter(it)
+	dead := interceptor.DeadLetterRecord(it, interceptor.Origin{
+		Topic: it.Record.Topic, Partition: it.Record.Partition, Offset: it.Record.Offset,
+	})
 	_, err := h.producer.accept(ctx, &dead, origin{chain: h.chains.bare, done: func(r klamm.Result) {
 		if r.Err != nil {
 			fail(fmt.Errorf("dead-letter topic %q: %w", dead.Topic, r.Err))

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -130,7 +131,7 @@ func (h *Host) runtimeConfig(p *plugin, mod *module.Module) (runtime.PluginConfi
 	if err != nil {
 		return runtime.PluginConfig{}, err
 	}
-	grants, err := grantsOf(cfg)
+	grants, err := grantsOf(cfg, mod)
 	if err != nil {
 		return runtime.PluginConfig{}, err
 	}
@@ -139,7 +140,7 @@ func (h *Host) runtimeConfig(p *plugin, mod *module.Module) (runtime.PluginConfi
 		secrets[name] = []byte(s.Reveal())
 	}
 	return runtime.PluginConfig{
-		Name: p.name, ClientID: h.cfg.Cluster.ClientID, Config: table, Env: mod.Env, Manifest: mod.Manifest,
+		Name: p.name, ClientID: h.cfg.Cluster.ClientID, Config: table, Env: mod.Env,
 		MemoryMax: int64(or(cfg.Memory, all.Memory)), Timeout: p.timeout(all),
 		OutputMax: int(or(cfg.Output, all.Output)), Grants: grants, Secrets: secrets, SHA256: cfg.SHA256,
 		Breaker: runtime.Breaker{
@@ -163,7 +164,13 @@ func or[T comparable](own, all T) T {
 
 // grantsOf is what a plugin may use: what its table lists, or else what can do
 // no harm; state and keyed hashing with what they need only.
-func grantsOf(cfg *config.Plugin) (runtime.Grant, error) {
+//
+// Builtins share one module that imports what any of them needs; what each may
+// use stands in its manifest, and its host refuses the rest.
+func grantsOf(cfg *config.Plugin, mod *module.Module) (runtime.Grant, error) {
+	if mod.Manifest != nil {
+		return runtime.GrantAll, checkManifest(cfg, mod.Manifest)
+	}
 	names := cfg.Grants
 	if names == nil {
 		names = []string{"log", "metrics", "clock", "random"}
@@ -172,7 +179,7 @@ func grantsOf(cfg *config.Plugin) (runtime.Grant, error) {
 	for _, name := range names {
 		g, ok := runtime.ParseGrant(name)
 		if !ok {
-			return 0, fmt.Errorf("grants: %q is no capability; they are %v", name, runtime.Grant(^runtime.Grant(0)).Names())
+			return 0, fmt.Errorf("grants: %q is no capability; they are %v", name, runtime.GrantAll.Names())
 		}
 		grants |= g
 	}
@@ -183,6 +190,18 @@ func grantsOf(cfg *config.Plugin) (runtime.Grant, error) {
 		grants |= runtime.GrantHMAC
 	}
 	return grants, nil
+}
+
+// checkManifest finds what a plugin needs and its table does not give.
+func checkManifest(cfg *config.Plugin, text []byte) error {
+	m, err := runtime.ParseManifest(text)
+	if err != nil {
+		return err
+	}
+	if m.State == "host" && cfg.State == "" {
+		return fmt.Errorf("the plugin keeps state in the host: name a [state.NAME] table by state = \"NAME\"")
+	}
+	return nil
 }
 
 // buildChains turns the configuration's chains into interceptor chains.
@@ -307,15 +326,12 @@ func (p *plugin) reload(ctx context.Context, h *Host) ReloadResult {
 	defer p.mu.Unlock()
 	res := ReloadResult{Plugin: p.name}
 	mod, err := module.Resolve(ctx, p.cfg.Module, h.baseDir, h.engine.cacheDir)
-	if err == nil && runtime.Digest(mod.Wasm) != p.run.Active().Digest {
+	if err == nil && !bytes.Equal(mod.Wasm, p.module.Wasm) {
 		res.Changed = true
 		err = p.run.Load(ctx, mod.Wasm)
 	}
-	if err == nil {
-		p.module = mod
-	}
 	if res.Changed && err == nil {
-		p.loaded = time.Now()
+		p.module, p.loaded = mod, time.Now()
 	}
 	p.last, res.Err = err, err
 	gen := p.run.Active()

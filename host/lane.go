@@ -197,6 +197,7 @@ func (l *lane) judge(b *block) {
 // if the verdict ended it.
 func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) {
 	sl.offered, sl.claimed = it.Offered, it.Claimed
+	sl.generations, sl.link, sl.reasonCode = it.Generations, it.Link, it.ReasonCode
 	sl.topic = it.Record.Topic
 	l.keepForAck(sl, &it.Record)
 	switch it.Outcome {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/klamm-io/klamm"
@@ -18,6 +19,7 @@ type placer struct {
 	batched  partitioner.Batched     // the same where it can judge many records in one call
 	fallback *partitioner.DefaultPartitioner
 	topics   map[string]*placeTopic
+	todo     []placement
 	asked    []*klamm.Record
 	refs     []uint64
 	indexes  []int
@@ -28,6 +30,7 @@ type placer struct {
 type placeTopic struct {
 	meta *cluster.Topic
 	view partitioner.Topic
+	load []uint32
 }
 
 func newPlacer(chosen partitioner.Partitioner, fallback *partitioner.DefaultPartitioner) *placer {
@@ -47,18 +50,32 @@ type placement struct {
 
 // place appends what of a judged block goes to a topic.
 func (pl *placer) place(l *lane, b *block) {
-	todo := make([]placement, 0, len(b.slots))
+	todo := pl.todo[:0]
 	for i := range b.batch.Items {
 		it := &b.batch.Items[i]
 		switch it.Outcome {
 		case klamm.InFlight:
 			todo = append(todo, placement{slot: b.slots[i], record: &it.Record, to: -1})
 		case klamm.DeadLettered:
-			dead := interceptor.DeadLetter(it)
+			dead := interceptor.DeadLetterRecord(it, interceptor.Sent)
 			todo = append(todo, placement{slot: b.slots[i], record: &dead, dead: true, to: -1})
 		}
 	}
+	pl.loads(l.p)
 	pl.appendAll(l, todo)
+	clear(todo)
+	pl.todo = todo[:0]
+}
+
+// recordError finds why the batched partitioner failed one record.
+func recordError(err error, i int) error {
+	var batch *partitioner.BatchError
+	if errors.As(err, &batch) {
+		if own := batch.Errs[i]; own != nil {
+			return own
+		}
+	}
+	return err
 }
 
 // appendAll places records whose topics are known and parks the others.
@@ -103,7 +120,7 @@ func (pl *placer) askTopic(l *lane, topic string, todo []placement) {
 	for i, at := range pl.indexes {
 		todo[at].to = pl.out[i]
 		if pl.out[i] == partitioner.NotPartitioned {
-			todo[at].err = partitioner.RecordError(err, i)
+			todo[at].err = recordError(err, i)
 		}
 	}
 }
@@ -199,7 +216,10 @@ func (pl *placer) topic(l *lane, name string) *placeTopic {
 // loads reads the queued bytes of the topics that this placer has seen.
 func (pl *placer) loads(p *Producer) {
 	for name, t := range pl.topics {
-		t.view.Load = p.pipeline.Load(name, t.view.Load[:0])
+		t.load = p.pipeline.Load(name, t.load[:0])
+		if t.view.Load = t.load; len(t.load) != len(t.view.Partitions) {
+			t.view.Load = nil // nothing was ever queued there
+		}
 	}
 }
 
@@ -208,7 +228,7 @@ func (t *placeTopic) refresh(meta *cluster.Topic) {
 	n := len(meta.Partitions)
 	t.view = partitioner.Topic{
 		Name: meta.Name, Epoch: meta.Epoch,
-		Partitions: make([]int32, n), Available: make([]bool, n), Load: make([]uint32, n),
+		Partitions: make([]int32, n), Available: make([]bool, n),
 	}
 	for i, part := range meta.Partitions {
 		t.view.Partitions[i] = int32(i)

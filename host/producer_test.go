@@ -438,4 +438,3 @@ func TestBufferFull(t *testing.T) {
 	}
 	res.complete(t, 4)
 }
-

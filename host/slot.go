@@ -29,9 +29,12 @@ type slot struct {
 	accepted  time.Duration // on the producer's monotonic clock
 	reserved  int
 
-	offered    uint16
-	generation uint64
-	claimed    bool
+	// What the acknowledgement tells plugins; see interceptor.Item.
+	offered     uint16
+	generations uint64
+	link        uint16
+	reasonCode  uint16
+	claimed     bool // the ledger must be told what became of it
 	// dead is the verdict that sent the record to its dead-letter topic; the
 	// write now in flight is the dead letter's.
 	dead *deadVerdict

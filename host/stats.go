@@ -96,8 +96,8 @@ func (h *Host) Stats() Stats {
 	}
 	for _, st := range h.ledger.Stats() {
 		s.States = append(s.States, StateStats{
-			State: st.State, Plugin: st.Plugin, Entries: st.Entries, Pending: st.Pending, Waiters: st.Waiters,
-			Hits: st.Hits, Evictions: st.Evictions, Bytes: st.Bytes, UnknownFree: st.UnknownReleased,
+			State: st.State, Plugin: st.Plugin, Entries: int64(st.Entries), Pending: int64(st.Pending), Waiters: int64(st.Waiters),
+			Hits: int64(st.Hits), Evictions: int64(st.Evictions), Bytes: int64(st.Bytes), UnknownFree: int64(st.UnknownReleased),
 		})
 	}
 	if h.producer == nil {

@@ -1,89 +1,47 @@
 // Package consume reads topics, in a consumer group or alone.
+//
+// sarama joins the group, balances it and keeps it alive; records are fetched
+// and decoded here, because sarama tells neither how far a read has come past
+// records that are not shown (aborted ones, transaction markers) nor their
+// leader epochs. All methods are safe for concurrent use unless they say
+// otherwise.
 package consume
 
 import (
 	"context"
-	"log/slog"
-	"time"
 
 	"github.com/klamm-io/klamm"
-	"github.com/klamm-io/klamm/host/internal/cluster"
-	"github.com/klamm-io/klamm/internal/config"
 )
 
-// Handler is told of a group's partitions and records.
+// Handler is told of a group's partitions and records. Calls for one partition
+// never overlap; those for different partitions may.
 type Handler interface {
 	// Assigned is called before the first records of new partitions. ctx ends
-	// when the group stops.
+	// when the member leaves the group or has to join it anew.
 	Assigned(ctx context.Context, parts map[string][]int32)
-	// Revoked is called before partitions go to another member, after their
-	// last Records has returned; Commit still works for them, unless lost.
+	// Revoked is called before partitions go to another member, after the last
+	// call of Records for them has returned; Commit still works for them. When
+	// lost is true they may be another member's already and Commit fails. A
+	// partition that is assigned again later starts at its committed offset.
 	Revoked(parts map[string][]int32, lost bool)
-	// Records is called with one partition's records in order, at most
-	// max_poll_records, one call at a time for each partition. recs and their
-	// bytes are the handler's. ctx ends when the partition is revoked. An
-	// error stops the group.
+	// Records is called with one partition's records in order, at least one
+	// and at most max_poll_records, one call at a time for each partition. recs
+	// and their bytes are the handler's. highWatermark is the offset of the
+	// next record to be written, as far as is known. ctx ends when the
+	// partition is revoked. An error stops the group.
 	Records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) error
-	// Committed is called after a commit that succeeded.
+	// Committed is called after a commit that succeeded, with the offsets of
+	// the next records to read.
 	Committed(offsets map[klamm.TopicPartition]int64)
 }
 
-// Group is a member of a consumer group.
-type Group struct{}
-
-// NewGroup prepares a member of a group.
-func NewGroup(c *cluster.Cluster, cfg *config.Consumer, groupID, instanceID string, topics []string, h Handler, log *slog.Logger) (*Group, error) {
-	panic("not yet")
-}
-
-// Run joins the group and reads until ctx ends.
-func (g *Group) Run(ctx context.Context) error { panic("not yet") }
-
-// Commit commits the next offsets to read.
-func (g *Group) Commit(ctx context.Context, offsets map[klamm.TopicPartition]int64) error {
-	panic("not yet")
-}
-
-// Pause stops fetching partitions.
-func (g *Group) Pause(tps ...klamm.TopicPartition) { panic("not yet") }
-
-// Resume goes on fetching partitions.
-func (g *Group) Resume(tps ...klamm.TopicPartition) { panic("not yet") }
-
-// Close ends Run and waits for it.
-func (g *Group) Close() error { panic("not yet") }
-
-// Start says where a Reader starts.
-type Start struct {
-	// At is Earliest, Latest, AtTime or AtOffset.
-	At     StartAt
-	Time   time.Time
-	Offset int64
-}
-
-// StartAt is the kind of a Start.
-type StartAt int
-
-// Where a Reader may start.
-const (
-	Earliest StartAt = iota
-	Latest
-	AtTime
-	AtOffset
-)
-
-// ReadOptions bound a Read.
-type ReadOptions struct {
-	Start Start
-	// StopAtEnd ends the reading at the offsets that were the ends when it
-	// began.
-	StopAtEnd bool
-	// Partitions limits the reading to these. nil: all.
-	Partitions []int32
-}
-
-// Read reads topics without a group until ctx ends, or to the end. f is called
-// with one partition's records at a time, from several goroutines.
-func Read(ctx context.Context, c *cluster.Cluster, cfg *config.Consumer, topics []string, o ReadOptions, f func(tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) error) error {
-	panic("not yet")
+// Skipper is a Handler that hears of offsets without a record to show: aborted
+// records, transaction markers, and what compaction took away.
+//
+// A handler that commits needs it to reach the end of a topic with transactions:
+// the last offset is a marker's.
+type Skipper interface {
+	// Skipped is called between calls of Records when all offsets before next
+	// have been passed and next is beyond the last record shown.
+	Skipped(tp klamm.TopicPartition, next int64)
 }
