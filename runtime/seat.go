@@ -128,9 +128,11 @@ func (s *Seat) Judge(ctx context.Context, h abi.Hook, b *Block) (*Verdicts, erro
 		return nil, err
 	}
 	if in == nil {
+		s.verdicts.by = nil
 		s.verdicts.passAll(b.Len())
 		return &s.verdicts, nil
 	}
+	s.verdicts.by = s.cur.gen
 	err = in.judge(h, b, &s.verdicts)
 	s.leave(b, err)
 	if err != nil {

@@ -10,6 +10,7 @@ type Verdicts struct {
 	edits  []Edit
 
 	pending int // edits that are checked and not in edits yet
+	by      *Generation
 }
 
 // judged is one record's verdict; off and n are bytes of buf.
@@ -41,6 +42,11 @@ type Edit struct {
 // Len returns how many records were judged. It is less than the block's Len
 // when the output limit was reached: the rest must be judged in another block.
 func (v *Verdicts) Len() int { return len(v.judged) }
+
+// Generation returns the one that was called. It may be newer than the one that
+// Seat.Generation returned before. It is nil when the plugin has not got the hook
+// any more and was not called.
+func (v *Verdicts) Generation() *Generation { return v.by }
 
 // At returns the verdict of record i.
 func (v *Verdicts) At(i int) Verdict {
