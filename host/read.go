@@ -8,6 +8,7 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/consume"
 	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/state"
 )
 
 // ReadOptions say where Read starts and ends.
@@ -100,20 +101,30 @@ func (r *reading) records(tp klamm.TopicPartition, recs []klamm.Record, _ int64)
 	return nil
 }
 
+// one hands a judged record on, or not. Its claims end with it: nothing is
+// committed that they could wait for.
 func (r *reading) one(it *interceptor.Item) error {
-	switch it.Outcome {
+	rec := &it.Record
+	outcome, err := it.Outcome, it.Err
+	switch outcome {
 	case klamm.InFlight:
-		rec := cloneRecord(&it.Record)
-		return r.f(rec)
+		outcome = klamm.Written
+		if err = r.f(cloneRecord(rec)); err != nil {
+			outcome = klamm.Failed
+		}
 	case klamm.Dropped:
 		if it.Wait != nil {
 			it.Wait.Cancel()
 		}
-		return nil
 	case klamm.DeadLettered:
-		r.h.log.Warn("a record that a plugin dead-letters is left out", "topic", it.Record.Topic,
-			"partition", it.Record.Partition, "offset", it.Record.Offset, "plugin", it.Plugin, "reason", it.Reason)
-		return nil
+		r.h.log.Warn("a record that a plugin dead-letters is left out", "topic", rec.Topic,
+			"partition", rec.Partition, "offset", rec.Offset, "plugin", it.Plugin, "reason", it.Reason)
+	default:
+		err = fmt.Errorf("read %s/%d@%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 	}
-	return fmt.Errorf("read %s/%d@%d: %w", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
+	if it.Claimed {
+		claim := []progressClaim{{ref: state.Ref(it.Ref), offset: rec.Offset}}
+		r.h.settleClaims(klamm.TopicPartition{Topic: rec.Topic, Partition: rec.Partition}, claim, outcome, err)
+	}
+	return err
 }

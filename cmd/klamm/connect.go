@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/klamm-io/klamm/host"
@@ -46,3 +47,25 @@ func (s *settings) name() string {
 	}
 	return fmt.Sprintf("%q", s.path)
 }
+
+// openClient opens a host whose brokers run elsewhere, with its plugins.
+func (a *app) openClient(ctx context.Context) (*host.Host, error) {
+	s, err := a.load("")
+	if err != nil {
+		return nil, err
+	}
+	s.asClient()
+	s.Pipeline = nil // they are for `klamm run`
+	h, err := a.openHost(ctx, s, a.quietLogger(s.Log))
+	return h, s.unreached(err)
+}
+
+// openHost starts a host from settings.
+func (a *app) openHost(ctx context.Context, s *settings, log *slog.Logger, more ...host.Option) (*host.Host, error) {
+	s.absolute()
+	options := append([]host.Option{host.WithLogger(log), host.WithEmbedded(embeddedBroker)}, more...)
+	return host.New(*s.Config, options...)
+}
+
+// drainTimeout bounds the end of commands that have flushed before.
+const drainTimeout = 10 * time.Second

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/klamm-io/klamm/internal/config"
 )
@@ -121,4 +122,15 @@ func (a *app) quietLogger(cfg config.Log) *slog.Logger {
 		cfg.Format = "text"
 	}
 	return a.logger(cfg)
+}
+
+// absolute makes relative module paths start at the configuration file's folder
+// even for a host that is built from the settings.
+func (s *settings) absolute() {
+	for name, p := range s.Plugin {
+		if !strings.HasPrefix(p.Module, "builtin:") && !filepath.IsAbs(p.Module) {
+			p.Module = filepath.Join(s.baseDir, p.Module)
+			s.Plugin[name] = p
+		}
+	}
 }

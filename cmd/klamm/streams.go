@@ -39,3 +39,13 @@ func paint(on bool, code, text string) string {
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
+
+// width is the terminal's, in letters.
+func (a *app) width() int {
+	if f, ok := a.talk.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w
+		}
+	}
+	return 80
+}

@@ -49,28 +49,36 @@ func Events() ([]Event, error) {
 }
 
 func parseEvent(line []byte) (Event, error) {
-	var fields struct {
-		ID         string
-		Properties struct {
-			Net     string
-			Updated json.RawMessage
-		}
-	}
-	if err := json.Unmarshal(line, &fields); err != nil {
+	e, err := Identify(line)
+	if err != nil {
 		return Event{}, err
 	}
-	e := Event{ID: fields.ID, Net: fields.Properties.Net, JSON: line}
-	if err := json.Unmarshal(fields.Properties.Updated, &e.Updated); err != nil {
-		return Event{}, fmt.Errorf("properties.updated: %w", err)
-	}
-	field := append([]byte(`"updated":`), fields.Properties.Updated...)
+	field := fmt.Appendf(nil, `"updated":%d`, e.Updated)
 	at := bytes.Index(line, field)
 	if at < 0 || bytes.Count(line, field) != 1 {
 		return Event{}, fmt.Errorf("%s does not stand in the line exactly once", field)
 	}
 	e.updatedEnd = at + len(field)
-	e.updatedAt = e.updatedEnd - len(fields.Properties.Updated)
+	e.updatedAt = at + len(`"updated":`)
 	return e, nil
+}
+
+// Identify reads what the demo needs of an event's JSON.
+func Identify(line []byte) (Event, error) {
+	var fields struct {
+		ID         string
+		Properties struct {
+			Net     string
+			Updated int64
+		}
+	}
+	if err := json.Unmarshal(line, &fields); err != nil {
+		return Event{}, fmt.Errorf("an earthquake: %w", err)
+	}
+	if fields.ID == "" {
+		return Event{}, fmt.Errorf("an earthquake without an id: %s", line)
+	}
+	return Event{ID: fields.ID, Net: fields.Properties.Net, Updated: fields.Properties.Updated, JSON: line}, nil
 }
 
 // withUpdated returns the event's JSON with another properties.updated.

@@ -31,7 +31,6 @@ type Feed struct {
 	start        int     // of the next poll's window
 	updated      []int64 // of each event, as revised so far; 0 before its first poll
 	values       [][]byte
-	distinct     int
 }
 
 // NewFeed returns a feed over events. The window is at most all events.
@@ -70,12 +69,5 @@ func (f *Feed) item(i int) Item {
 		f.updated[i] += revisionStep * (1 + f.random.Int64N(revisionMax))
 		f.values[i], seen = e.withUpdated(f.updated[i]), false
 	}
-	if !seen {
-		f.distinct++
-	}
 	return Item{Event: e, Updated: f.updated[i], Value: f.values[i], Seen: seen}
 }
-
-// Distinct returns how many versions of events the polls have returned so far:
-// what must be in the topic when each is written once.
-func (f *Feed) Distinct() int { return f.distinct }
