@@ -371,6 +371,9 @@ func (d *decoder) scalar(path []string, value any, into reflect.Value) {
 func (d *decoder) expand(path []string, s string) (out string, found, ok bool) {
 	out, found, err := d.expander.expand(s)
 	if err == nil {
+		if found {
+			d.problems.hide(out, s)
+		}
 		return out, found, true
 	}
 	var e *valueError

@@ -109,7 +109,8 @@ func defaultState() State {
 // that is wholly zero becomes Default's, and elsewhere each zero field for
 // which zero is no legal setting gets its default. A legal setting is never
 // changed, so a loaded configuration stays as it is, and applying twice is
-// applying once. Start from Default to set such fields to zero.
+// applying once. Start from Default to set such fields to zero, and to turn the
+// admin listener off.
 //
 // It also settles what depends on other settings, as Kafka's client does:
 // enable_idempotence, where it is not given, is on unless another setting
@@ -128,6 +129,9 @@ func (c *Config) ApplyDefaults() {
 
 func (c *Config) fillDefaults() {
 	d := Default()
+	if c.Version != 0 {
+		d.Admin = c.Admin // all zero is legal there: no listener
+	}
 	fill(reflect.ValueOf(c).Elem(), reflect.ValueOf(d))
 	for name, p := range c.Plugin {
 		c.Plugin[name] = filled(p, defaultPlugin(c.Plugins))

@@ -157,6 +157,9 @@ func reportSyntax(s *Source, problems *Problems, err error) {
 		return
 	}
 	start := syntax.Position.Start + s.bom
+	if strings.HasPrefix(syntax.Message, "TOML files cannot contain control") {
+		start++ // the library points at the character before
+	}
 	at := s.place(span{start, start + max(1, syntax.Position.Len)})
 	if t := s.index.twice; t != nil && strings.Contains(syntax.Message, "already been") {
 		problems.addAt(s.place(t.second), t.path, Error, fmt.Sprintf("%s is given twice", pathName(t.path)),

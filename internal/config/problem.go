@@ -51,7 +51,12 @@ type Problems struct {
 	// unknownIn are the tables that hold an unknown key. What such a table
 	// lacks is most likely that key, so it is not reported as missing too.
 	unknownIn map[string]bool
+	// outside are the values that references stood for. They may be secrets, so
+	// problems show the references instead.
+	outside []outsideValue
 }
+
+type outsideValue struct{ value, written string }
 
 // NewProblems returns an empty list for the configuration of s, which may be
 // nil.
@@ -69,12 +74,34 @@ func (p *Problems) AddKey(path []string, severity Severity, what, suggestion str
 
 func (p *Problems) addAt(at Place, path []string, severity Severity, what, suggestion string) {
 	path = append([]string(nil), path...)
+	what, suggestion = p.scrub(what), p.scrub(suggestion)
 	p.list = append(p.list, Problem{severity, path, at, what, suggestion})
+}
+
+// hide makes problems show written for value from now on. Short values hide
+// nothing worth it, and would garble the text.
+func (p *Problems) hide(value, written string) {
+	if len(value) < 4 || value == written {
+		return
+	}
+	p.outside = append(p.outside, outsideValue{value, written})
+	if quoted := strconv.Quote(value); quoted[1:len(quoted)-1] != value {
+		p.outside = append(p.outside, outsideValue{quoted[1 : len(quoted)-1], written})
+	}
+}
+
+func (p *Problems) scrub(text string) string {
+	for _, o := range p.outside {
+		if !strings.Contains(o.written, o.value) {
+			text = strings.ReplaceAll(text, o.value, o.written)
+		}
+	}
+	return text
 }
 
 // missing adds an error of a key that its table lacks.
 func (p *Problems) missing(table []string, key, what, suggestion string) {
-	if p.unknownIn[joinPath(table)] {
+	if p.unknownIn[joinPath(table)] || p.has(join(table, key)) {
 		return
 	}
 	p.AddKey(table, Error, what, suggestion)
