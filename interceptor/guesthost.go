@@ -35,11 +35,18 @@ type metricName struct {
 	name string
 }
 
-var _ runtime.Host = (*guestHost)(nil)
+var (
+	_ runtime.Host     = (*guestHost)(nil)
+	_ runtime.Rewinder = (*guestHost)(nil)
+)
 
 func newGuestHost(l *Lane, link *Link) *guestHost {
 	log := l.chain.logger.With("plugin", link.Name, "chain", l.chain.cfg.Name, "lane", l.lane)
-	h := &guestHost{plugin: link.Name, logger: log, limit: newLimiter()}
+	return makeGuestHost(link.Name, log)
+}
+
+func makeGuestHost(plugin string, log *slog.Logger) *guestHost {
+	h := &guestHost{plugin: plugin, logger: log, limit: newLimiter()}
 	h.names.Store(&[]metricName{})
 	return h
 }
@@ -96,21 +103,26 @@ func (h *guestHost) DefineMetric(kind int32, name string) (int32, error) {
 	return int32(len(names)), nil
 }
 
-func (h *guestHost) metric(id int32, kind int32) bool {
+// metric returns the name of a metric of that kind.
+func (h *guestHost) metric(id int32, kind int32) (name string, ok bool) {
 	names := *h.names.Load()
-	return h.tx != nil && id >= 0 && int(id) < len(names) && names[id].kind == kind
+	if id < 0 || int(id) >= len(names) || names[id].kind != kind {
+		return "", false
+	}
+	return names[id].name, true
 }
 
 // AddMetric adds to a counter, which cannot fall.
 func (h *guestHost) AddMetric(id int32, delta int64) {
-	if delta > 0 && h.metric(id, abi.MetricCounter) {
+	if _, ok := h.metric(id, abi.MetricCounter); ok && delta > 0 && h.tx != nil {
 		h.tx.addMetric(id, delta)
 	}
 }
 
 // ObserveMetric adds a value to a histogram.
 func (h *guestHost) ObserveMetric(id int32, v float64) {
-	if math.IsNaN(v) || math.IsInf(v, 0) || !h.metric(id, abi.MetricHistogram) {
+	_, ok := h.metric(id, abi.MetricHistogram)
+	if !ok || h.tx == nil || math.IsNaN(v) || math.IsInf(v, 0) {
 		return
 	}
 	if !h.tx.observeMetric(id, v) {
@@ -157,6 +169,15 @@ func (h *guestHost) Headers(index int, each func(key string, value []byte)) {
 	}
 	for _, hd := range h.tx.headers(index) {
 		each(hd.Key, hd.Value)
+	}
+}
+
+// Rewind takes back what the running call did: the guest is called again for
+// the same records, with more room for its edits.
+func (h *guestHost) Rewind() {
+	if t := h.tx; t != nil {
+		t.undoFrom(0)
+		t.begin(t.items, t.acks, t.space, t.nowMS)
 	}
 }
 

@@ -54,10 +54,14 @@ func (c *fakeCall) edit(i int, edits ...runtime.Edit) {
 	c.verdicts[i] = runtime.Verdict{Code: abi.Edit, Edits: edits}
 }
 
-type fakeVerdicts []runtime.Verdict
+type fakeVerdicts struct {
+	verdicts []runtime.Verdict
+	by       *generation
+}
 
-func (v fakeVerdicts) Len() int                 { return len(v) }
-func (v fakeVerdicts) At(i int) runtime.Verdict { return v[i] }
+func (v fakeVerdicts) Len() int                 { return len(v.verdicts) }
+func (v fakeVerdicts) At(i int) runtime.Verdict { return v.verdicts[i] }
+func (v fakeVerdicts) generation() *generation  { return v.by }
 
 func (s *fakeSeat) generation() *generation { return s.gen }
 
@@ -67,7 +71,7 @@ func (s *fakeSeat) judge(_ context.Context, _ abi.Hook, b *runtime.Block) (verdi
 	if err := s.onSend(c); err != nil {
 		return nil, err
 	}
-	return fakeVerdicts(c.verdicts[:c.judged]), nil
+	return fakeVerdicts{c.verdicts[:c.judged], s.gen}, nil
 }
 
 func (s *fakeSeat) notify(_ context.Context, h abi.Hook, b *runtime.Block) error {

@@ -127,12 +127,20 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 		}
 		n := r.encode(items, gen.fields[r.hook], p.limit)
 		r.block.Retry = retry
-		v, took, err := r.invoke(ctx, p, gen, items[:n])
+		v, took, err := r.invoke(ctx, p, items[:n])
 		if err != nil {
-			r.metrics().Call(g.name, r.hook.String(), 0, took)
+			if !errors.Is(err, runtime.ErrBreakerOpen) {
+				r.metrics().Call(g.name, r.hook.String(), 0, took)
+				offered(p, gen, items[:n])
+			}
 			r.undo(p, n, err)
 			return n, err
 		}
+		// The seat may have moved to a newer version in the meantime.
+		if gen = v.generation(); gen == nil {
+			return n, nil
+		}
+		offered(p, gen, items[:n])
 		done := v.Len()
 		if done < n && !again && r.tx.unattributed() {
 			// What the call counted and put includes records that have no verdict,
@@ -149,8 +157,8 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 	}
 }
 
-// invoke runs one call and the search for its length.
-func (r *run) invoke(ctx context.Context, p *place, gen *generation, items []*Item) (verdicts, time.Duration, error) {
+// invoke runs one call.
+func (r *run) invoke(ctx context.Context, p *place, items []*Item) (verdicts, time.Duration, error) {
 	g := p.guest
 	r.tx.dry = r.trace != nil
 	r.tx.begin(items, nil, p.link.Space, r.batch.NowMS)
@@ -160,9 +168,6 @@ func (r *run) invoke(ctx context.Context, p *place, gen *generation, items []*It
 	took := time.Since(start)
 	g.host.tx = nil
 	p.adapt(len(items), took)
-	if !errors.Is(err, runtime.ErrBreakerOpen) {
-		offered(p, gen, items)
-	}
 	if err == nil && (v.Len() == 0 || v.Len() > len(items)) {
 		err = &runtime.VerdictError{
 			Plugin: g.name, Export: r.hook.Export(), Index: -1,

@@ -20,6 +20,8 @@ type seat interface {
 type verdicts interface {
 	Len() int
 	At(i int) runtime.Verdict
+	// generation is the one that was called, nil when none was.
+	generation() *generation
 }
 
 // generation is what a lane needs to know of a runtime.Generation.
@@ -64,8 +66,9 @@ func openSeat(ctx context.Context, link *Link, cfg runtime.SeatConfig) (seat, er
 
 // runtimeSeat adapts a runtime.Seat.
 type runtimeSeat struct {
-	seat *runtime.Seat
-	gen  atomic.Pointer[generation]
+	seat   *runtime.Seat
+	gen    atomic.Pointer[generation]
+	judged seatVerdicts // of the last judge
 }
 
 func (s *runtimeSeat) generation() *generation {
@@ -73,6 +76,11 @@ func (s *runtimeSeat) generation() *generation {
 	if src == nil {
 		return nil
 	}
+	return s.known(src)
+}
+
+// known returns the same value for the same generation.
+func (s *runtimeSeat) known(src *runtime.Generation) *generation {
 	if g := s.gen.Load(); g != nil && g.source == src {
 		return g
 	}
@@ -97,8 +105,20 @@ func (s *runtimeSeat) judge(ctx context.Context, h abi.Hook, b *runtime.Block) (
 	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	s.judged.Verdicts, s.judged.by = v, nil
+	if src := v.Generation(); src != nil {
+		s.judged.by = s.known(src)
+	}
+	return &s.judged, nil
 }
+
+// seatVerdicts are what a runtime.Seat answered.
+type seatVerdicts struct {
+	*runtime.Verdicts
+	by *generation
+}
+
+func (v *seatVerdicts) generation() *generation { return v.by }
 
 func (s *runtimeSeat) notify(ctx context.Context, h abi.Hook, b *runtime.Block) error {
 	return s.seat.Notify(ctx, h, b)

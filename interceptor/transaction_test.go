@@ -95,34 +95,41 @@ func finish(t testing.TB, ledger *state.Ledger, b *Batch) map[uint64]klamm.Outco
 		}
 		done[ref] = o
 	}
-	for i := range b.Items {
-		it := &b.Items[i]
-		if it.Wait == nil {
-			continue
-		}
-		if r, settled := it.Wait.Commit(state.Ref(it.Ref), it.Plugin); settled {
-			end(it.Ref, r.Outcome)
-		}
-	}
-	for i := range b.Items {
-		it := &b.Items[i]
-		if it.Wait != nil {
-			continue
-		}
-		s := state.Settlement{
-			Outcome: it.Outcome, Plugin: it.Plugin, Reason: it.Reason, Err: it.Err, NowMS: nowMS,
-			At: state.Position{Topic: it.Record.Topic, Partition: 0, Offset: int64(i)},
-		}
-		if s.Outcome == klamm.InFlight {
-			s.Outcome = klamm.Written
-		}
-		end(it.Ref, s.Outcome)
-		rs := ledger.Settle(state.Ref(it.Ref), s)
+	settle := func(it *Item, o klamm.Outcome) {
+		end(it.Ref, o)
+		rs := ledger.Settle(state.Ref(it.Ref), state.Settlement{
+			Outcome: o, Plugin: it.Plugin, Reason: it.Reason, Err: it.Err, NowMS: nowMS,
+			At: state.Position{Topic: it.Record.Topic, Partition: 0, Offset: int64(it.Ref)},
+		})
 		if len(rs) > 0 && !it.Claimed {
 			t.Errorf("record %d had claims and does not say so", it.Ref)
 		}
 		for _, r := range rs {
 			end(uint64(r.Waiter), r.Outcome)
+		}
+	}
+	waiters := map[uint64]bool{}
+	for i := range b.Items {
+		it := &b.Items[i]
+		if it.Wait == nil {
+			continue
+		}
+		waiters[it.Ref] = true
+		if r, settled := it.Wait.Commit(state.Ref(it.Ref), it.Plugin); settled {
+			if r.Outcome == klamm.InFlight {
+				r.Outcome = klamm.Failed // no duplicate after all
+			}
+			settle(it, r.Outcome)
+		}
+	}
+	for i := range b.Items {
+		it := &b.Items[i]
+		switch {
+		case waiters[it.Ref]:
+		case it.Outcome == klamm.InFlight:
+			settle(it, klamm.Written)
+		default:
+			settle(it, it.Outcome)
 		}
 	}
 	for _, s := range ledger.Stats() {
