@@ -132,3 +132,7 @@ func header(values ...string) klamm.Record {
 	}
 	return r
 }
+
+func TestReadme(t *testing.T) {
+	plugintest.Readme(t, "builtin:dedup", "README.md", plugintest.Case{})
+}

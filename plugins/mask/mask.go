@@ -102,7 +102,9 @@ func (m *mask) judge(b *plugin.Batch) error {
 		if err := m.rewrite(doc, matches); err != nil {
 			return err
 		}
-		r.SetValue(m.out)
+		if string(m.out) != string(doc) {
+			r.SetValue(m.out)
+		}
 	}
 	return nil
 }
@@ -121,7 +123,6 @@ func (m *mask) rewrite(doc []byte, matches []plugin.Match) error {
 			return err
 		}
 		done = match.End
-		m.masked.Inc()
 	}
 	m.out = append(m.out, doc[done:]...)
 	return nil

@@ -14,6 +14,7 @@ func (m *mask) appendMasked(raw []byte) error {
 		m.out = append(m.out, raw...)
 		return nil
 	}
+	m.masked.Inc()
 	switch m.mode.Get() {
 	case "null":
 		m.out = append(m.out, "null"...)
