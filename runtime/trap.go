@@ -53,7 +53,8 @@ func stackOf(err error) string {
 		return ""
 	}
 	stack, _, _ = strings.Cut(stack, "\n\n")
-	return strings.ReplaceAll(stack, "\n\t", "\n")
+	// Each line is "module.function(types)"; modules have no names here.
+	return strings.TrimPrefix(strings.ReplaceAll(stack, "\n\t.", "\n"), ".")
 }
 
 // flush ends lines that the guest began to print.

@@ -43,10 +43,11 @@ func badDescriptor(_ *instance, s []uint64) { s[0] = wasiBADF }
 func isStdio(fd uint64) bool { return uint32(fd) <= 2 }
 
 func stdioOnly(_ *instance, s []uint64) {
-	s[0] = wasiBADF
-	if isStdio(s[0]) {
-		s[0] = wasiOK
+	if !isStdio(s[0]) {
+		s[0] = wasiBADF
+		return
 	}
+	s[0] = wasiOK
 }
 
 // put writes v at off, or answers EFAULT.
