@@ -241,9 +241,7 @@ func TestFaultsProperty(t *testing.T) {
 		}
 		var failed failures
 		s.check(&failed)
-		if failed.text != "" {
-			rt.Fatal(failed.text)
-		}
+		failed.end(rt)
 	})
 }
 
@@ -259,6 +257,17 @@ func (f *failures) Cleanup(c func()) { f.cleanup = append(f.cleanup, c) }
 func (f *failures) Errorf(format string, args ...any) {
 	f.text += fmt.Sprintf(format, args...) + "\n"
 }
+
+// end cleans up and tells rapid what failed.
+func (f *failures) end(rt *rapid.T) {
+	for i := len(f.cleanup) - 1; i >= 0; i-- {
+		f.cleanup[i]()
+	}
+	if f.text != "" {
+		rt.Fatal(f.text)
+	}
+}
+
 func (f *failures) Error(args ...any) { f.text += fmt.Sprintln(args...) }
 func (f *failures) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
@@ -268,12 +277,7 @@ func TestNothingWaitsOnItself(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var failed failures
 		checkTwoPasses(&failed, rt)
-		for _, c := range failed.cleanup {
-			c()
-		}
-		if failed.text != "" {
-			rt.Fatal(failed.text)
-		}
+		failed.end(rt)
 	})
 }
 
