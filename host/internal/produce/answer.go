@@ -62,7 +62,7 @@ func (p *Pipeline) answered(from *sender, b *batch, a *answer) {
 		p.recycle(b)
 	}
 	if r.do == failAll {
-		p.fail(t.prefix(a.err()))
+		p.fail(fmt.Errorf("the producer has stopped: topic %q partition %d: %w", t.topic.name, t.id, a.err()))
 	}
 	if r.refresh {
 		p.follow(t, a)
@@ -127,7 +127,7 @@ func (p *Pipeline) giveUpReason(b *batch) error {
 		return fmt.Errorf("%d attempts (retries %d): %w", b.attempts, p.set.retries, b.lastErr)
 	}
 	if stop := p.stop.Load(); stop != nil {
-		return fmt.Errorf("%w: %w", *stop, b.lastErr)
+		return *stop
 	}
 	return nil
 }
@@ -197,10 +197,6 @@ func (p *Pipeline) follow(t *partition, a *answer) {
 		t.relocate()
 	}
 	p.net.refresh(t.topic.name)
-}
-
-func (t *partition) prefix(err error) error {
-	return fmt.Errorf("topic %q partition %d: %w", t.topic.name, t.id, err)
 }
 
 // settle completes a batch: it frees its buffer memory, then tells its records.

@@ -124,6 +124,8 @@ func (b *batch) expiry() error {
 func (b *batch) cause() error {
 	p, t := b.part.pipeline, b.part
 	switch {
+	case b.wire:
+		return fmt.Errorf("broker %d has not answered yet", t.wireAt.broker)
 	case b.lastErr != nil:
 		return b.lastErr
 	case p.set.idempotent && p.identity.current() == nil && p.stuck.Load() != nil:

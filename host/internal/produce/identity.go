@@ -63,7 +63,7 @@ func (p *Pipeline) askProducerID() {
 		}
 		err = fmt.Errorf("get a producer id (InitProducerId): %w", err)
 		if fatal(err) {
-			p.fail(err)
+			p.fail(fmt.Errorf("the producer has stopped: %w", err))
 			return
 		}
 		p.stuck.Store(&err)

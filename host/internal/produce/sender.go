@@ -336,7 +336,6 @@ func (s *sender) answered(r *request, throttle time.Duration) {
 	now := p.now()
 	p.count.answered(now-r.sentAt, throttle)
 	s.failures.Store(0)
-	s.trouble.Store(nil)
 	if throttle > 0 {
 		s.throttled.Store(int64(now + throttle))
 	}
@@ -375,11 +374,12 @@ func (s *sender) connected(r dialResult) {
 	if err != nil {
 		s.disconnected(fmt.Errorf("connect to broker %d: %w", s.broker, err), p.now())
 		if fatal(err) {
-			p.fail(err)
+			p.fail(fmt.Errorf("the producer has stopped: %w", err))
 		}
 		return
 	}
 	p.count.connections.Add(1)
+	s.trouble.Store(nil)
 }
 
 // disconnected notes that the connection broke or was not to be had. Its
