@@ -32,6 +32,7 @@ const any = "..."
 // path counts.
 var table = []row{
 	{".", nil},
+	{"sdk", nil},
 	{"sdk/abi", nil},
 	{"sdk/plugin", []string{"sdk/abi"}},
 	{"runtime", []string{"sdk/abi"}},
@@ -52,6 +53,7 @@ var table = []row{
 	{"internal/metrics", []string{".", "interceptor", "host"}},
 	{"internal/admin", []string{"."}},
 	{"internal/demo", []string{"."}},
+	{"internal/recordio", []string{"."}},
 	{"internal/layers", nil},
 	{"cmd", []string{any}},
 }
@@ -62,13 +64,14 @@ var libraries = map[string][]string{
 	"github.com/tetratelabs/wazero":       {"runtime", "!runtime/guard", "!runtime/meter"},
 	"github.com/IBM/sarama":               {"host"},
 	"github.com/rcrowley/go-metrics":      {"host/internal"},
+	"github.com/twmb/franz-go/pkg/kerr":   {"internal/broker"},
 	"github.com/twmb/franz-go/pkg/kmsg":   {"host", "internal/broker"},
 	"github.com/twmb/franz-go/pkg/kfake":  {"internal/broker", "host/hosttest", "cmd"},
 	"github.com/BurntSushi/toml":          {"internal/config", "cmd", "sdk/plugintest"},
 	"github.com/dchest/siphash":           {"state"},
 	"github.com/xdg-go/scram":             {"host/internal/cluster"},
-	"github.com/klauspost/compress":       {"host/internal/produce"},
-	"github.com/pierrec/lz4":              {"host/internal/produce"},
+	"github.com/klauspost/compress":       {"host/internal"},
+	"github.com/pierrec/lz4":              {"host/internal"},
 	"github.com/prometheus/client_golang": {"internal/metrics"},
 	"github.com/prometheus/client_model":  {"internal/metrics"},
 	"github.com/fsnotify/fsnotify":        {"host"},
