@@ -43,7 +43,7 @@ func (a *app) load(arg string) (*settings, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	s := &settings{Config: cfg, path: path, baseDir: filepath.Dir(path)}
+	s := &settings{Config: cfg, path: path, baseDir: folderOf(path)}
 	a.override(s)
 	return s, nil
 }
@@ -134,3 +134,6 @@ func (s *settings) absolute() {
 		}
 	}
 }
+
+// folderOf is where a file's relative paths start.
+func folderOf(path string) string { return filepath.Dir(path) }
