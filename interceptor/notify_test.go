@@ -358,3 +358,19 @@ func TestCommitTold(t *testing.T) {
 		t.Errorf("commits (-want +got):\n%s", diff)
 	}
 }
+
+// A plugin without on_send learns of records that failed before the chain, too.
+func TestAcknowledgementOfARecordThatNoPluginSaw(t *testing.T) {
+	n := 0
+	s := &fakeSeat{told: func(_ abi.Hook, b *runtime.Block) error { n += b.Len(); return nil }}
+	judges := &fakeSeat{onSend: func(*fakeCall) error { return nil }, told: func(abi.Hook, *runtime.Block) error {
+		t.Error("a plugin was told of a record that it was not offered")
+		return nil
+	}}
+	list := []Link{s.link("listens"), judges.link("judges")}
+	l := chainOf(t, ChainConfig{OnSend: list, OnAcknowledgement: list})
+	l.OnAcknowledgement(context.Background(), []Ack{{Record: klamm.Record{Topic: "a b"}, Code: 17}})
+	if n != 1 {
+		t.Errorf("got %d entries, want 1", n)
+	}
+}

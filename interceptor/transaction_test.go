@@ -416,3 +416,78 @@ func TestDuration(t *testing.T) {
 		}
 	}
 }
+
+// Claims of records that a call left without a verdict are given back.
+func TestPartialResultGivesClaimsBack(t *testing.T) {
+	ledger, space := spaceOf(t, "p")
+	s := &fakeSeat{}
+	s.onSend = func(c *fakeCall) error {
+		if s.calls > 1 {
+			return trap()
+		}
+		for i := range c.b.Len() {
+			c.host.Claim(i, c.b.Key(i), 0)
+		}
+		c.judged = 1
+		return nil
+	}
+	link := s.link("p")
+	link.Space = space
+	l := chainOf(t, ChainConfig{OnSend: []Link{link}})
+	b := batchOf("a", "b", "c")
+	l.OnSend(context.Background(), b)
+	if got := values(b); got != "a:in_flight b:failed c:failed" {
+		t.Errorf("got %s", got)
+	}
+	if got := ledger.Stats()[0].Pending; got != 1 {
+		t.Errorf("%d claims are pending, want that of the first record", got)
+	}
+	finish(t, ledger, b)
+}
+
+// A plugin that met a pending id and edits the record does not make it wait.
+func TestEditEndsTheWait(t *testing.T) {
+	ledger, space := spaceOf(t, "p")
+	s := &fakeSeat{onSend: func(c *fakeCall) error {
+		for i := range c.b.Len() {
+			c.host.Claim(i, []byte("same"), 0)
+			c.edit(i, runtime.Edit{Op: abi.OpSetKey})
+		}
+		return nil
+	}}
+	link := s.link("p")
+	link.Space = space
+	drops := sends(func(items []*Item) error {
+		items[1].Drop("later")
+		return nil
+	})
+	l := chainOf(t, ChainConfig{OnSend: []Link{link, {Name: "drops", Native: drops}}})
+	b := batchOf("a", "b")
+	l.OnSend(context.Background(), b)
+	if it := &b.Items[1]; it.Wait != nil || it.Outcome != klamm.Dropped {
+		t.Errorf("got %s, waits %t", it.Outcome, it.Wait != nil)
+	}
+	finish(t, ledger, b)
+}
+
+func TestRewind(t *testing.T) {
+	ledger, space := spaceOf(t, "p")
+	s := &fakeSeat{onSend: func(c *fakeCall) error {
+		c.host.Claim(0, []byte("x"), 0)
+		c.host.Claim(1, []byte("x"), 0)
+		c.host.(runtime.Rewinder).Rewind()
+		if got := ledger.Stats()[0].Pending; got != 0 {
+			t.Errorf("%d claims are pending", got)
+		}
+		if got := c.host.Claim(1, []byte("x"), 0); got != abi.ClaimNew {
+			t.Errorf("claim after the rewind: got %d", got)
+		}
+		return nil
+	}}
+	link := s.link("p")
+	link.Space = space
+	l := chainOf(t, ChainConfig{OnSend: []Link{link}})
+	b := batchOf("a", "b")
+	l.OnSend(context.Background(), b)
+	finish(t, ledger, b)
+}
