@@ -155,6 +155,9 @@ func (k *checker) reference(at []string, who, kind, name string, names []string)
 	k.fail(at, fmt.Sprintf("%s: no %s named %q", who, kind, name), suggestion)
 }
 
+// names are those that lists of interceptors may have.
+func (k *checker) names() []string { return append(sortedKeys(k.Plugin), k.Natives...) }
+
 func (k *checker) chains() {
 	for _, name := range sortedKeys(k.Chain) {
 		c := k.Chain[name]
@@ -187,7 +190,7 @@ func (k *checker) hookList(chain, hook string, list []string) {
 			continue
 		}
 		first[plugin] = i
-		k.reference(at, fmt.Sprintf("chain %q", chain), "plugin", plugin, sortedKeys(k.Plugin))
+		k.reference(at, fmt.Sprintf("chain %q", chain), "plugin", plugin, k.names())
 	}
 }
 

@@ -135,7 +135,7 @@ func (k *checker) partitioner(at []string, name string) {
 	if contains(partitioners, name) {
 		return
 	}
-	if _, ok := k.Plugin[name]; ok {
+	if contains(k.names(), name) {
 		return
 	}
 	if k.problems.unknownIn[""] {

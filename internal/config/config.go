@@ -22,6 +22,10 @@ type Config struct {
 	Admin    Admin               `toml:"admin"`
 	Log      Log                 `toml:"log"`
 
+	// Natives are the names of interceptors and partitioners written in Go that
+	// the program adds; chains may list them beside plugins.
+	Natives []string `toml:"-"`
+
 	// Source knows where each key stands, for errors that are found later.
 	// It is nil for a configuration built in Go.
 	Source *Source `toml:"-" json:"-"`

@@ -105,12 +105,12 @@ func defaultState() State {
 	return State{Backend: "memory", MaxEntries: 1_000_000, MaxBytes: 64 << 20, Scope: "topic"}
 }
 
-// ApplyDefaults fills in what a configuration built in Go leaves out: a section
-// that is wholly zero becomes Default's, and elsewhere each zero field for
-// which zero is no legal setting gets its default. A legal setting is never
-// changed, so a loaded configuration stays as it is, and applying twice is
-// applying once. Start from Default to set such fields to zero, and to turn the
-// admin listener off.
+// ApplyDefaults fills in what a configuration built in Go leaves out: every zero
+// field gets its default, also where zero is a setting of its own (a
+// configuration that names linger_ms alone must not end up with acks = 0). To
+// choose such a zero, start from Default: its Version is set, and in a
+// configuration with a Version, as in a loaded one, legal settings are never
+// changed. Applying twice is applying once.
 //
 // It also settles what depends on other settings, as Kafka's client does:
 // enable_idempotence, where it is not given, is on unless another setting
@@ -132,18 +132,19 @@ func (c *Config) fillDefaults() {
 	if c.Version != 0 {
 		d.Admin = c.Admin // all zero is legal there: no listener
 	}
-	fill(reflect.ValueOf(c).Elem(), reflect.ValueOf(d))
+	whole := c.Version != 0
+	fill(reflect.ValueOf(c).Elem(), reflect.ValueOf(d), whole)
 	for name, p := range c.Plugin {
-		c.Plugin[name] = filled(p, defaultPlugin(c.Plugins))
+		c.Plugin[name] = filled(p, defaultPlugin(c.Plugins), whole)
 	}
 	for name, ch := range c.Chain {
-		c.Chain[name] = filled(ch, defaultChain())
+		c.Chain[name] = filled(ch, defaultChain(), whole)
 	}
 	for name, p := range c.Pipeline {
-		c.Pipeline[name] = filled(p, defaultPipeline(name))
+		c.Pipeline[name] = filled(p, defaultPipeline(name), whole)
 	}
 	for name, s := range c.State {
-		c.State[name] = filled(s, defaultState())
+		c.State[name] = filled(s, defaultState(), whole)
 	}
 }
 
@@ -171,27 +172,28 @@ func (p *Producer) deliveryTimeoutSet(isSet func(path ...string) bool) bool {
 	return isSet("producer", "delivery_timeout_ms") || p.DeliveryTimeout != defaultProducer().DeliveryTimeout
 }
 
-// zeroIsLegal names the fields for which zero is a setting of its own.
+// zeroIsLegal names the fields for which zero is a setting of its own, in a
+// configuration that is whole.
 var zeroIsLegal = map[string]bool{
 	"Producer.Acks": true, "Producer.Retries": true, "Producer.Linger": true, "Producer.MaxBlock": true,
 	"Producer.RetryBackoff": true, "Producer.RetryBackoffMax": true, "Producer.Compression": true,
 	"Consumer.FetchMaxWait": true, "Plugins.LogRate": true, "Admin.Listen": true, "State.MaxBytes": true,
 }
 
-func filled[T any](have, defaults T) T {
-	fill(reflect.ValueOf(&have).Elem(), reflect.ValueOf(defaults))
+func filled[T any](have, defaults T, whole bool) T {
+	fill(reflect.ValueOf(&have).Elem(), reflect.ValueOf(defaults), whole)
 	return have
 }
 
 // fill gives the zero fields of have the values that defaults has. A zero
 // struct within have is replaced as a whole.
-func fill(have, defaults reflect.Value) {
+func fill(have, defaults reflect.Value, whole bool) {
 	for i := range have.NumField() {
 		f, d := have.Field(i), defaults.Field(i)
 		switch {
 		case f.Kind() == reflect.Struct && !f.IsZero():
-			fill(f, d)
-		case f.IsZero() && !zeroIsLegal[have.Type().Name()+"."+have.Type().Field(i).Name]:
+			fill(f, d, whole)
+		case f.IsZero() && !(whole && zeroIsLegal[have.Type().Name()+"."+have.Type().Field(i).Name]):
 			f.Set(d)
 		}
 	}

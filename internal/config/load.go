@@ -19,13 +19,16 @@ type Options struct {
 	LookupEnv func(name string) (string, bool)
 	// ReadFile resolves ${file:PATH}. Default reads at most 64 KiB of the file.
 	ReadFile func(path string) ([]byte, error)
+	// Natives become Config.Natives.
+	Natives []string
 }
 
 // Load reads the configuration file at path. Where the file has mistakes, the
-// error is a *Problems with all of them. Warnings are no error; LoadAll tells
+// error is a *Problems with all of them. natives are the names that chains may
+// use besides those of plugins. Warnings are no error; LoadAll tells
 // them too.
-func Load(path string) (*Config, error) {
-	c, problems, err := LoadAll(path)
+func Load(path string, natives ...string) (*Config, error) {
+	c, problems, err := LoadAll(path, natives...)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +37,7 @@ func Load(path string) (*Config, error) {
 
 // LoadAll is Load for those who want the warnings. The error is that of
 // reading the file; the Config is nil when problems holds an error.
-func LoadAll(path string) (*Config, *Problems, error) {
+func LoadAll(path string, natives ...string) (*Config, *Problems, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("configuration: %w", err)
@@ -44,7 +47,7 @@ func LoadAll(path string) (*Config, *Problems, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("configuration: read %q: %w", path, err)
 	}
-	c, problems := Parse(path, text, Options{})
+	c, problems := Parse(path, text, Options{Natives: natives})
 	if info, err := file.Stat(); err == nil && c != nil && info.Mode().Perm()&0o077 != 0 {
 		warnOfReadableSecrets(c, problems, info.Mode().Perm())
 	}
@@ -64,7 +67,7 @@ func Parse(path string, text []byte, o Options) (*Config, *Problems) {
 		return nil, problems
 	}
 	c := Default()
-	c.Source = source
+	c.Source, c.Natives = source, o.Natives
 	d := &decoder{source: source, expander: o.expander(path), problems: problems, config: &c}
 	d.table(nil, tree, reflect.ValueOf(&c).Elem())
 	c.check(problems)
