@@ -38,7 +38,9 @@ type Engine struct {
 	log    *slog.Logger
 	rt     wazero.Runtime
 	cache  wazero.CompilationCache
-	memory atomic.Int64 // bytes of linear memory reserved
+	// cacheDir is where compiled code is kept on disk, "" when it is not.
+	cacheDir string
+	memory   atomic.Int64 // bytes of linear memory reserved
 }
 
 // NewEngine starts an engine.
@@ -60,23 +62,6 @@ func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 		return nil, errors.Join(fmt.Errorf("start the wasm engine: %w", err), e.Close(ctx))
 	}
 	return e, nil
-}
-
-// openCache returns a cache on disk if its directory can be trusted, else one in
-// memory.
-func (e *Engine) openCache() wazero.CompilationCache {
-	if e.cfg.CacheDir == "" {
-		return wazero.NewCompilationCache()
-	}
-	err := ownDir(e.cfg.CacheDir)
-	if err == nil {
-		var c wazero.CompilationCache
-		if c, err = wazero.NewCompilationCacheWithDir(e.cfg.CacheDir); err == nil {
-			return c
-		}
-	}
-	e.log.Warn("compile cache on disk not used: plugins start slower", "dir", e.cfg.CacheDir, "err", err)
-	return wazero.NewCompilationCache()
 }
 
 // MemoryReserved returns the bytes of linear memory that instances hold, each

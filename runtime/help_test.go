@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	w "github.com/klamm-io/klamm/runtime/internal/wasmtest"
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -100,11 +101,15 @@ func newEngine(t testing.TB) *Engine {
 	return e
 }
 
-// load makes a plugin of a guest; it is closed with the test.
+// load makes a plugin of a guest; it is closed with the test. Calls may take
+// 10 s unless cfg says otherwise: the machine may be busy.
 func load(t testing.TB, e *Engine, g *w.Guest, cfg PluginConfig) *Plugin {
 	t.Helper()
 	if cfg.Name == "" {
 		cfg.Name = "p"
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
 	}
 	p := e.NewPlugin(cfg)
 	t.Cleanup(func() {

@@ -58,8 +58,18 @@ func (e *Engine) Compile(ctx context.Context, name string, wasm []byte) (*Module
 	return m, nil
 }
 
-// compile keeps a panic of the compiler from ending the host.
-func (e *Engine) compile(ctx context.Context, wasm []byte) (c wazero.CompiledModule, err error) {
+// compile compiles, and once more without what was cached if the cache on disk
+// is what failed: it is there to save time, not to refuse plugins.
+func (e *Engine) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
+	c, err := e.compileOnce(ctx, wasm)
+	if err == nil || e.cacheDir == "" || !e.mendCache(err) {
+		return c, err
+	}
+	return e.compileOnce(ctx, wasm)
+}
+
+// compileOnce keeps a panic of the compiler from ending the host.
+func (e *Engine) compileOnce(ctx context.Context, wasm []byte) (c wazero.CompiledModule, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			c, err = nil, fmt.Errorf("the compiler gave up: %v", r)
