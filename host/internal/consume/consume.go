@@ -31,7 +31,8 @@ type Handler interface {
 	// partition is revoked. An error stops the group.
 	Records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) error
 	// Committed is called after a commit that succeeded, with the offsets of
-	// the next records to read.
+	// the next records to read, before Commit returns. Calls come in the order
+	// of the commits. It must not call Commit.
 	Committed(offsets map[klamm.TopicPartition]int64)
 }
 

@@ -1,0 +1,161 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/klamm-io/klamm"
+)
+
+// Commit commits the offsets of the next records to read, of partitions that the
+// member has. An offset that is not above one committed since the partition was
+// assigned is passed over.
+//
+// Errors that pass are retried until ctx ends, and so is a rebalance that the
+// member is just going through. Others come at once: ErrRebalancing, ErrNotOwner
+// and the broker's own, as a *klamm.BrokerError. Offsets committed before the
+// error have been told to Handler.Committed.
+func (g *Group) Commit(ctx context.Context, offsets map[klamm.TopicPartition]int64) error {
+	rest := maps.Clone(offsets)
+	for n := 0; ; n++ {
+		err := g.commitOnce(ctx, rest)
+		if err == nil {
+			return nil
+		}
+		if !g.commitAgain(err) {
+			return fmt.Errorf("commit in group %q: %w", g.id, err)
+		}
+		select {
+		case <-time.After(min(retryBackoff<<min(n, 4), retryBackoffMax)):
+		case <-ctx.Done():
+			return fmt.Errorf("commit in group %q: %w: %w", g.id, context.Cause(ctx), err)
+		}
+	}
+}
+
+// commitAgain decides about an error of commitOnce.
+func (g *Group) commitAgain(err error) bool {
+	if errors.Is(err, ErrNotOwner) {
+		return false
+	}
+	if errors.Is(err, ErrRebalancing) {
+		var stale *staleError
+		return errors.As(err, &stale) && g.generation() != stale.generation || g.rebalancing() && g.assignor.cooperative()
+	}
+	return again(codeOf(err))
+}
+
+// staleError is an answer to a generation that has ended.
+type staleError struct {
+	generation int32
+	err        error
+}
+
+func (e *staleError) Error() string   { return e.err.Error() }
+func (e *staleError) Unwrap() []error { return []error{ErrRebalancing, e.err} }
+
+func (g *Group) generation() int32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.session == nil {
+		return noGeneration
+	}
+	return g.session.GenerationID()
+}
+
+// commitOnce makes one request and takes out of rest what it committed.
+func (g *Group) commitOnce(ctx context.Context, rest map[klamm.TopicPartition]int64) error {
+	g.committing.Lock()
+	defer g.committing.Unlock()
+	if tp, missing := g.own.missing(rest); missing {
+		return fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, ErrNotOwner)
+	}
+	fresh := g.own.advance(rest)
+	if len(fresh) == 0 {
+		return nil
+	}
+	g.mu.Lock()
+	sess := g.session
+	g.mu.Unlock()
+	if sess == nil {
+		return ErrNotOwner
+	}
+	generation := sess.GenerationID()
+	done, err := g.sendCommit(ctx, sess, generation, fresh)
+	if len(done) > 0 {
+		g.own.committed(done)
+		g.h.Committed(done)
+		maps.DeleteFunc(rest, func(tp klamm.TopicPartition, _ int64) bool { _, ok := done[tp]; return ok })
+	}
+	return explainCommit(err, generation)
+}
+
+// explainCommit says what a broker's refusal means for the member.
+func explainCommit(err error, generation int32) error {
+	switch codeOf(err) {
+	case klamm.CodeUnknownMemberId, klamm.CodeFencedInstanceId:
+		return fmt.Errorf("%w: %w", ErrNotOwner, err)
+	case klamm.CodeIllegalGeneration, klamm.CodeRebalanceInProgress:
+		return &staleError{generation, err}
+	}
+	return err
+}
+
+// sendCommit returns what was committed, and the first refusal.
+func (g *Group) sendCommit(ctx context.Context, sess sarama.ConsumerGroupSession, generation int32, offsets map[klamm.TopicPartition]int64) (map[klamm.TopicPartition]int64, error) {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.Generation, req.MemberID = g.id, generation, sess.MemberID()
+	if g.instance != "" {
+		req.InstanceID = &g.instance
+	}
+	topics := make(map[string]int)
+	for tp, at := range offsets {
+		i, ok := topics[tp.Topic]
+		if !ok {
+			rt := kmsg.NewOffsetCommitRequestTopic()
+			rt.Topic = tp.Topic
+			i, topics[tp.Topic] = len(req.Topics), len(req.Topics)
+			req.Topics = append(req.Topics, rt)
+		}
+		rp := kmsg.NewOffsetCommitRequestTopicPartition()
+		rp.Partition, rp.Offset = tp.Partition, at
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+	}
+	resp, err := g.coord.request(ctx, req, offsetCommitVersion)
+	if err != nil {
+		return nil, err
+	}
+	done := make(map[klamm.TopicPartition]int64, len(offsets))
+	var refused error
+	for _, t := range resp.(*kmsg.OffsetCommitResponse).Topics {
+		for _, p := range t.Partitions {
+			tp := klamm.TopicPartition{Topic: t.Topic, Partition: p.Partition}
+			if p.ErrorCode == 0 {
+				done[tp] = offsets[tp]
+				continue
+			}
+			refused = worse(refused, fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, brokerError(p.ErrorCode)))
+		}
+	}
+	if moved(codeOf(refused)) {
+		g.coord.hangUp()
+	}
+	if refused == nil && len(done) < len(offsets) {
+		refused = errors.New("the answer does not mention every partition")
+	}
+	return done, refused
+}
+
+// worse keeps the error that must not be retried.
+func worse(a, b error) error {
+	if a == nil || again(codeOf(a)) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,190 @@
+package consume
+
+import (
+	"context"
+	"sync"
+
+	"github.com/klamm-io/klamm"
+)
+
+// ownership is which partitions the member has, and calls Assigned and Revoked
+// in their order. sarama starts and ends each partition on its own; here they are
+// gathered again into the sets of each rebalance.
+//
+// A partition is gained when Assigned has been called for it and owned until
+// Revoked has returned.
+type ownership struct {
+	h Handler
+
+	mu        sync.Mutex
+	cond      *sync.Cond
+	next      map[klamm.TopicPartition]bool  // of the last assignment
+	owned     map[klamm.TopicPartition]int64 // gained; the highest offset committed since, -1
+	running   map[klamm.TopicPartition]bool  // Records may be called
+	revoking  map[klamm.TopicPartition]bool  // owned and not in next
+	announced chan struct{}                  // closed when Assigned of next has returned
+}
+
+func newOwnership(h Handler) *ownership {
+	o := &ownership{
+		h:       h,
+		owned:   make(map[klamm.TopicPartition]int64),
+		running: make(map[klamm.TopicPartition]bool),
+	}
+	o.cond = sync.NewCond(&o.mu)
+	return o
+}
+
+// assign takes the set that a rebalance brought. With a cooperative assignor
+// the old partitions that are not in it are still being read.
+func (o *ownership) assign(parts map[string][]int32) {
+	o.mu.Lock()
+	o.next = make(map[klamm.TopicPartition]bool)
+	for topic, ids := range parts {
+		for _, id := range ids {
+			o.next[klamm.TopicPartition{Topic: topic, Partition: id}] = true
+		}
+	}
+	o.revoking = make(map[klamm.TopicPartition]bool)
+	for tp := range o.owned {
+		if !o.next[tp] {
+			o.revoking[tp] = true
+		}
+	}
+	o.announced = nil
+	// Partitions whose reading never came to start end here.
+	o.revokeIfStopped()
+	o.mu.Unlock()
+}
+
+// begin is called before a partition is read. It calls Assigned for all new
+// partitions of the set once. It returns false for a partition that has been
+// taken away meanwhile.
+func (o *ownership) begin(ctx context.Context, tp klamm.TopicPartition) bool {
+	o.mu.Lock()
+	if !o.next[tp] {
+		o.mu.Unlock()
+		return false
+	}
+	o.running[tp] = true
+	if o.announced != nil {
+		announced := o.announced
+		o.mu.Unlock()
+		<-announced
+		return true
+	}
+	announced := make(chan struct{})
+	o.announced = announced
+	gained := make(map[string][]int32)
+	for tp := range o.next {
+		if _, ok := o.owned[tp]; !ok {
+			o.owned[tp] = -1
+			gained[tp.Topic] = append(gained[tp.Topic], tp.Partition)
+		}
+	}
+	o.mu.Unlock()
+	defer close(announced)
+	if len(gained) > 0 {
+		o.h.Assigned(ctx, sorted(gained))
+	}
+	return true
+}
+
+// end is called when a partition is read no more. Where a rebalance takes it
+// away, end returns when Revoked has been called for all that it takes.
+func (o *ownership) end(tp klamm.TopicPartition) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.running, tp)
+	o.revokeIfStopped()
+	for o.revoking[tp] {
+		o.cond.Wait()
+	}
+	o.cond.Broadcast()
+}
+
+// revokeIfStopped calls Revoked, without the lock, once none of the partitions
+// that go is read any more.
+func (o *ownership) revokeIfStopped() {
+	if len(o.revoking) == 0 {
+		return
+	}
+	for tp := range o.revoking {
+		if o.running[tp] {
+			return
+		}
+	}
+	o.revokeLocked(o.revoking, false)
+	clear(o.revoking)
+	o.cond.Broadcast()
+}
+
+// revokeAll is called at the end of a session, when nothing is read any more.
+func (o *ownership) revokeAll(lost bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := make(map[klamm.TopicPartition]bool)
+	for tp := range o.owned {
+		all[tp] = true
+	}
+	o.revokeLocked(all, lost)
+	o.next = nil
+	clear(o.revoking)
+	clear(o.running)
+	o.cond.Broadcast()
+}
+
+func (o *ownership) revokeLocked(tps map[klamm.TopicPartition]bool, lost bool) {
+	if len(tps) == 0 {
+		return
+	}
+	parts := make(map[string][]int32)
+	for tp := range tps {
+		parts[tp.Topic] = append(parts[tp.Topic], tp.Partition)
+	}
+	o.mu.Unlock()
+	o.h.Revoked(sorted(parts), lost)
+	o.mu.Lock()
+	for tp := range tps {
+		delete(o.owned, tp)
+	}
+}
+
+// missing returns one of the partitions that is not owned.
+func (o *ownership) missing(offsets map[klamm.TopicPartition]int64) (klamm.TopicPartition, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for tp := range offsets {
+		if _, ok := o.owned[tp]; !ok {
+			return tp, true
+		}
+	}
+	return klamm.TopicPartition{}, false
+}
+
+// advance returns those offsets that are not below one committed before.
+//
+// Two commits may run at once: (1) one takes offset 100 of a partition, (2) a
+// rebalance commits 150 before the partition goes, (3) the first one sends its
+// 100. The next owner would read 50 records again.
+func (o *ownership) advance(offsets map[klamm.TopicPartition]int64) map[klamm.TopicPartition]int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fresh := make(map[klamm.TopicPartition]int64, len(offsets))
+	for tp, at := range offsets {
+		if last, ok := o.owned[tp]; ok && at > last {
+			fresh[tp] = at
+		}
+	}
+	return fresh
+}
+
+func (o *ownership) committed(offsets map[klamm.TopicPartition]int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for tp, at := range offsets {
+		if last, ok := o.owned[tp]; ok {
+			o.owned[tp] = max(last, at)
+		}
+	}
+}
