@@ -38,9 +38,13 @@ func (c *Case) check(out *Outcome, err error) (problems []string) {
 	if c.WantState != nil && !maps.Equal(c.WantState, out.State) {
 		bad("state: got %q, want %q", out.State, c.WantState)
 	}
+	logs := out.Logs
+	if err != nil {
+		logs = append(slices.Clone(logs), err.Error()) // it quotes what was logged as an error
+	}
 	for _, text := range c.WantLog {
-		if !slices.ContainsFunc(out.Logs, func(line string) bool { return strings.Contains(line, text) }) {
-			bad("no log line has %q: %q", text, out.Logs)
+		if !slices.ContainsFunc(logs, func(line string) bool { return strings.Contains(line, text) }) {
+			bad("no log line has %q: %q", text, logs)
 		}
 	}
 	return problems

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/klamm-io/klamm/runtime"
@@ -18,6 +19,7 @@ type host struct {
 	first   int // the running batch is records first to last of the case
 	last    int
 	owners  map[string]owner
+	journal []claimed // of the running call
 	state   map[string]string
 	metrics []string
 	sums    map[string]int64
@@ -26,6 +28,13 @@ type host struct {
 }
 
 var _ runtime.Host = (*host)(nil)
+
+// claimed is a claim that record made, and whose the id was before.
+type claimed struct {
+	record int
+	id     string
+	before owner
+}
 
 type owner struct {
 	ref     uint64
@@ -74,8 +83,22 @@ func (h *host) Claim(index int, id []byte, ttlMS int64) int32 {
 	if ttlMS > 0 {
 		o.untilMS = now + ttlMS
 	}
+	h.journal = append(h.journal, claimed{i, string(id), h.owners[string(id)]})
 	h.owners[string(id)] = o
 	return abi.ClaimNew
+}
+
+// settle ends a call: claims of records that were not judged are undone.
+func (h *host) settle(judged int) {
+	for _, c := range slices.Backward(h.journal) {
+		if c.record < h.first+judged {
+			continue
+		}
+		if h.owners[c.id] = c.before; c.before.ref == 0 {
+			delete(h.owners, c.id)
+		}
+	}
+	h.journal = h.journal[:0]
 }
 
 func (h *host) StateGet(key []byte) ([]byte, bool) {

@@ -23,7 +23,7 @@ type native struct{ register func() }
 // nativeLock guards the one native instance of the process.
 var nativeLock sync.Mutex
 
-func (n native) play(_ context.Context, c *Case, s shape, ends []int) (*Outcome, error) {
+func (n *native) play(_ context.Context, c *Case, s shape, ends []int) (*Outcome, error) {
 	nativeLock.Lock()
 	defer nativeLock.Unlock()
 	config, err := c.configJSON()
@@ -55,7 +55,7 @@ func (n native) play(_ context.Context, c *Case, s shape, ends []int) (*Outcome,
 
 // call runs one block, with a larger modification area as long as not even the
 // first record finds room.
-func (n native) call(c *Case, h *host, fields abi.Fields, s shape, end int) (results []Result, done int, err error) {
+func (n *native) call(c *Case, h *host, fields abi.Fields, s shape, end int) (results []Result, done int, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the plugin panicked: %v", p)
@@ -71,6 +71,7 @@ func (n native) call(c *Case, h *host, fields abi.Fields, s shape, end int) (res
 		if answer.Flags()&abi.CallPartial != 0 {
 			done = int(le.Uint32(block[abi.BatchDone:]))
 		}
+		h.settle(done)
 		if done == 0 {
 			if s.modCap *= 2; s.modCap > 4<<20 {
 				return nil, 0, errors.New("edit too large")

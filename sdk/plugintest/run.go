@@ -2,6 +2,7 @@ package plugintest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func Native(register func()) Option {
 func CacheDir(dir string) Option { return func(o *options) { o.cacheDir = dir } }
 
 // Run runs the cases as subtests with the module ref: a folder of Go source, a
-// .wasm file, or builtin:NAME.
+// .wasm file, or builtin:NAME. With "" they run natively alone.
 func Run(t *testing.T, ref string, cases []Case, opts ...Option) {
 	t.Helper()
 	o := options{native: plugin.NativeRegistered(), cacheDir: userCache()}
@@ -62,13 +63,23 @@ func userCache() string {
 	return filepath.Join(dir, "klamm")
 }
 
-// kit is a module that is ready to run cases.
+// kit is a plugin that is ready to run cases: as a module, natively, or both.
 type kit struct {
-	wasm   guest
+	wasm   *guest
 	native *native
 }
 
 func open(ctx context.Context, ref string, o options) (*kit, error) {
+	k := &kit{}
+	if o.native {
+		k.native = &native{o.register}
+	}
+	if ref == "" {
+		if k.native == nil {
+			return nil, errors.New("there is neither a module nor a native plugin to test")
+		}
+		return k, nil
+	}
 	m, err := module.Resolve(ctx, ref, "", o.cacheDir)
 	if err != nil {
 		return nil, err
@@ -84,36 +95,36 @@ func open(ctx context.Context, ref string, o options) (*kit, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kit{wasm: guest{engine, m}}
-	if o.native {
-		k.native = &native{o.register}
-	}
+	k.wasm = &guest{engine, m}
 	return k, nil
 }
 
-func (k *kit) close() { _ = k.wasm.engine.Close(context.Background()) }
+func (k *kit) close() {
+	if k.wasm != nil {
+		_ = k.wasm.engine.Close(context.Background())
+	}
+}
 
 // problems runs a case in every way and returns what is wrong.
 func (k *kit) problems(ctx context.Context, c *Case) (problems []string) {
 	if err := c.valid(); err != nil {
 		return []string{err.Error()}
 	}
-	whole := []int{len(c.Records)}
-	first, errFirst := k.wasm.play(ctx, c, plainShape, whole)
-	for _, p := range c.check(first, errFirst) {
-		problems = append(problems, "wasm: "+p)
-	}
-	for _, v := range k.variants(c) {
-		out, err := v.player.play(ctx, c, v.shape, v.ends)
-		for _, p := range differences(first, out, errFirst, err) {
-			problems = append(problems, fmt.Sprintf("wasm against %s: %s", v.name, p))
+	ways := k.ways(c)
+	var first *Outcome
+	var errFirst error
+	for i, w := range ways {
+		out, err := w.player.play(ctx, c, w.shape, w.ends)
+		if i == 0 {
+			first, errFirst = out, err
 		}
-	}
-	if k.native != nil && len(problems) == 0 {
-		// Errors were compared as there or not there; their texts count too.
-		out, err := k.native.play(ctx, c, plainShape, whole)
-		for _, p := range c.check(out, err) {
-			problems = append(problems, "native: "+p)
+		for _, p := range differences(first, out, errFirst, err) {
+			problems = append(problems, fmt.Sprintf("%s against %s: %s", ways[0].name, w.name, p))
+		}
+		if w.checked {
+			for _, p := range c.check(out, err) {
+				problems = append(problems, w.name+": "+p)
+			}
 		}
 	}
 	return problems
@@ -126,54 +137,55 @@ func (c *Case) valid() error {
 	return nil
 }
 
-// variant is a way of running a case that must make no difference.
-type variant struct {
-	name   string
-	player player
-	shape  shape
-	ends   []int
+// way is a way of running a case. None must make a difference.
+type way struct {
+	name    string
+	player  player
+	shape   shape
+	ends    []int
+	checked bool // against what the case wants
 }
 
-// maxCuts bounds how many places a case is cut at.
-const maxCuts = 12
+// How many places a case is cut at; an instance natively costs next to nothing.
+const (
+	cutsNative = 12
+	cutsWasm   = 2
+)
 
-func (k *kit) variants(c *Case) []variant {
-	n := len(c.Records)
+// smallAreas are modification areas that are full after an edit or two.
+var smallAreas = []int{32, 96, 200, 512}
+
+func (k *kit) ways(c *Case) (ways []way) {
+	if k.wasm != nil {
+		ways = append(ways, common("wasm", k.wasm, len(c.Records), cutsWasm)...)
+	}
+	if k.native != nil {
+		ways = append(ways, common("native", k.native, len(c.Records), cutsNative)...)
+		for _, size := range smallAreas {
+			s := plainShape
+			s.modCap = size
+			name := fmt.Sprintf("native, with a modification area of %d bytes", size)
+			ways = append(ways, way{name, k.native, s, []int{len(c.Records)}, false})
+		}
+	}
+	return ways
+}
+
+// common returns the ways that there are both natively and as a module.
+func common(name string, p player, n, cuts int) []way {
 	whole, singles := []int{n}, []int{}
 	for i := range n {
 		singles = append(singles, i+1)
 	}
-	vs := []variant{
-		{"a second run", k.wasm, plainShape, whole},
-		{"stretched headers", k.wasm, stretchedShape, whole},
+	ways := []way{
+		{name, p, plainShape, whole, true},
+		{name + ", a second time", p, plainShape, whole, false},
+		{name + ", with stretched headers", p, stretchedShape, whole, false},
+		{name + ", one record a batch", p, plainShape, singles, false},
 	}
-	if n > 1 {
-		vs = append(vs, variant{"one record a batch", k.wasm, plainShape, singles})
-	}
-	if k.native == nil {
-		return append(vs, cuts(k.wasm, n, 2)...)
-	}
-	small := plainShape
-	small.modCap = 32
-	vs = append(vs,
-		variant{"native", k.native, plainShape, whole},
-		variant{"native, with stretched headers", k.native, stretchedShape, whole},
-		variant{"native, one record a batch", k.native, plainShape, singles},
-		variant{"native, with a modification area of 32 bytes", k.native, small, whole},
-	)
-	for _, capacity := range []int{96, 200, 512} {
-		s := plainShape
-		s.modCap = capacity
-		vs = append(vs, variant{fmt.Sprintf("native, with a modification area of %d bytes", capacity), k.native, s, whole})
-	}
-	return append(vs, cuts(k.native, n, maxCuts)...)
-}
-
-// cuts returns variants with two batches, cut at up to limit places.
-func cuts(p player, n, limit int) (vs []variant) {
-	step := max(1, n/limit)
+	step := max(1, n/cuts)
 	for at := step; at < n; at += step {
-		vs = append(vs, variant{fmt.Sprintf("a cut before record %d", at), p, plainShape, []int{at, n}})
+		ways = append(ways, way{fmt.Sprintf("%s, cut before record %d", name, at), p, plainShape, []int{at, n}, false})
 	}
-	return vs
+	return ways
 }

@@ -20,7 +20,7 @@ type guest struct {
 	module *module.Module
 }
 
-func (g guest) play(ctx context.Context, c *Case, s shape, ends []int) (*Outcome, error) {
+func (g *guest) play(ctx context.Context, c *Case, s shape, ends []int) (*Outcome, error) {
 	config, err := c.configJSON()
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (g guest) play(ctx context.Context, c *Case, s shape, ends []int) (*Outcome
 	return g.seated(ctx, p, h, s, ends)
 }
 
-func (g guest) seated(ctx context.Context, p *runtime.Plugin, h *host, s shape, ends []int) (out *Outcome, err error) {
+func (g *guest) seated(ctx context.Context, p *runtime.Plugin, h *host, s shape, ends []int) (out *Outcome, err error) {
 	defer func() {
 		if e := p.Close(ctx); err == nil {
 			err = e
@@ -99,6 +99,7 @@ func (r *guestRun) call(end int) (results []Result, done int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	r.h.settle(verdicts.Len())
 	if verdicts.Len() == 0 {
 		return nil, 0, errors.New("the plugin judged no record")
 	}
