@@ -30,10 +30,10 @@ func (h *Host) Consume(ctx context.Context, topics []string, f func(ctx context.
 		return err
 	}
 	defer c.close()
-	c.deliver = func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome)) error {
+	c.deliver = func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 		switch it.Outcome {
 		case klamm.DeadLettered:
-			return h.sendDeadLetter(ctx, it, done, c.fail)
+			return h.sendDeadLetter(ctx, it, done, fail)
 		case klamm.Failed:
 			return fmt.Errorf("consume %s/%d@%d: %w", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
 		}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -29,9 +30,11 @@ type consumption struct {
 	commits atomic.Int64
 	joined  atomic.Bool
 
-	// deliver takes one record over. It calls done once, now or later, on any
-	// goroutine; an error stops the consumption without done.
-	deliver func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome)) error
+	// deliver takes one record over. It calls done or fail once, now or later,
+	// on any goroutine, or returns an error and calls neither. A failure stops
+	// the consumption: what is not completed is not committed, so that nothing
+	// is lost.
+	deliver func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error
 
 	stop context.CancelCauseFunc
 
@@ -63,22 +66,18 @@ func (c *consumption) run(ctx context.Context) error {
 	committer := make(chan struct{})
 	go func() { defer close(committer); c.commitLoop(ctx) }()
 	err := c.group.Run(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
 	c.stop(nil)
 	<-committer
-	if cause := context.Cause(ctx); cause != nil && cause != context.Canceled && cause != errReachedEnd {
-		return cause
-	}
-	if ctx.Err() != nil {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errReachedEnd) {
 		return nil
 	}
 	return err
 }
 
 var errReachedEnd = fmt.Errorf("reached the end")
-
-// fail stops the consumption. Nothing that is not completed is committed, so
-// that nothing is lost.
-func (c *consumption) fail(err error) { c.stop(err) }
 
 // Assigned implements consume.Handler.
 func (c *consumption) Assigned(_ context.Context, parts map[string][]int32) {
@@ -217,7 +216,14 @@ func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Ite
 		done(klamm.Dropped)
 		return nil
 	}
-	return c.deliver(ctx, it, done)
+	err := c.deliver(ctx, it, done, func(err error) {
+		pr.fail()
+		c.stop(err)
+	})
+	if err != nil {
+		pr.fail()
+	}
+	return err
 }
 
 // Committed implements consume.Handler.

@@ -140,7 +140,7 @@ func (h *Host) runtimeConfig(p *plugin, mod *module.Module) (runtime.PluginConfi
 		secrets[name] = []byte(s.Reveal())
 	}
 	return runtime.PluginConfig{
-		Name: p.name, ClientID: h.cfg.Cluster.ClientID, Config: table, Env: mod.Env,
+		Name: p.name, ClientID: h.cfg.Cluster.ClientID, Config: table, Env: mod.Env, Manifest: mod.Manifest,
 		MemoryMax: int64(or(cfg.Memory, all.Memory)), Timeout: p.timeout(all),
 		OutputMax: int(or(cfg.Output, all.Output)), Grants: grants, Secrets: secrets, SHA256: cfg.SHA256,
 		Breaker: runtime.Breaker{
@@ -301,17 +301,20 @@ func (h *Host) partitionerOf(ctx context.Context, run *chainRun, lane, lanes int
 	if p == nil {
 		return nil, fmt.Errorf("no plugin and no partitioner is named %q", name)
 	}
-	seat, err := p.run.Seat(ctx, runtime.SeatConfig{
+	seat := runtime.SeatConfig{
 		Chain: run.name, Topics: cfg.Topics, Lane: lane, Lanes: lanes,
 		Host: interceptor.PartitionHost(name, h.log, h.opt.metrics),
-	})
-	if err != nil {
-		return nil, err
 	}
-	return partitioner.NewWASM(seat, string(cfg.PartitionerOnError), fallback), nil
+	wasm := partitioner.WASMConfig{
+		OnError: string(cfg.PartitionerOnError), Fallback: fallback, Timeout: p.timeout(&h.cfg.Plugins),
+	}
+	if h.opt.metrics != nil {
+		wasm.Metrics = h.opt.metrics
+	}
+	return partitioner.OpenWASM(ctx, p.run, seat, wasm)
 }
 
-// unloadPlugins closes plugins and engine.
+// closePlugins closes plugins and engine.
 func (h *Host) closePlugins(ctx context.Context) error {
 	var errs []error
 	for _, p := range h.plugins {

@@ -107,7 +107,7 @@ func (h *Host) explainPartition(ctx context.Context, run *chainRun, rec *klamm.R
 	if pl.batched != nil {
 		out := []int32{partitioner.UseDefault}
 		if err := pl.batched.PartitionBatch([]*klamm.Record{rec}, []uint64{0}, &t.view, out); err != nil {
-			return recordError(err, 0)
+			return partitioner.RecordError(err, 0)
 		}
 		p.to = out[0]
 	}

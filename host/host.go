@@ -11,7 +11,6 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/cluster"
 	"github.com/klamm-io/klamm/internal/config"
-	"github.com/klamm-io/klamm/partitioner"
 	"github.com/klamm-io/klamm/state"
 )
 
@@ -46,7 +45,7 @@ type Host struct {
 // checks every plugin and connects to the brokers. Mistakes in the file are
 // reported all at once, each with its line and column.
 func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
-	cfg, err := config.Load(path)
+	cfg, err := config.Load(path, natives(opts)...)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +55,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
 // New starts a host from a configuration that was built in Go. Zero values
 // stand for the defaults; relative module paths start at the working directory.
 func New(cfg Config, opts ...Option) (*Host, error) {
+	cfg.Natives = natives(opts)
 	cfg.ApplyDefaults()
 	if problems := cfg.Check(); problems.Err() != nil {
 		return nil, problems.Err()
@@ -76,11 +76,8 @@ func Load(ctx context.Context, cfg Config, baseDir string, opts ...Option) (*Hos
 
 func prepare(cfg Config, baseDir string, opts []Option) *Host {
 	h := &Host{
-		cfg: cfg, baseDir: baseDir, clock: newClock(), plugins: map[string]*plugin{}, pipelines: map[string]*pipeline{},
-		opt: options{interceptors: map[string]any{}, partitioners: map[string]partitioner.Partitioner{}},
-	}
-	for _, o := range opts {
-		o(&h.opt)
+		cfg: cfg, baseDir: baseDir, clock: newClock(), opt: collect(opts),
+		plugins: map[string]*plugin{}, pipelines: map[string]*pipeline{},
 	}
 	if h.log = h.opt.logger; h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/klamm-io/klamm/interceptor"
 	"github.com/klamm-io/klamm/partitioner"
@@ -22,7 +24,20 @@ type options struct {
 	interceptors map[string]any
 	partitioners map[string]partitioner.Partitioner
 	metrics      interceptor.Metrics
-	builtins     map[string]bool
+}
+
+func collect(opts []Option) options {
+	o := options{interceptors: map[string]any{}, partitioners: map[string]partitioner.Partitioner{}}
+	for _, set := range opts {
+		set(&o)
+	}
+	return o
+}
+
+// natives are the names that chains may use besides plugins'.
+func natives(opts []Option) []string {
+	o := collect(opts)
+	return slices.AppendSeq(slices.Sorted(maps.Keys(o.interceptors)), maps.Keys(o.partitioners))
 }
 
 // WithLogger sets where the host, and its plugins' log lines, go. Default:

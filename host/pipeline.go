@@ -131,12 +131,12 @@ func (h *Host) instanceID(pipeline string) string {
 }
 
 // forward sends one record that on_consume let pass.
-func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome)) error {
+func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 	switch it.Outcome {
 	case klamm.DeadLettered:
-		return p.h.sendDeadLetter(ctx, it, done, p.fail)
+		return p.h.sendDeadLetter(ctx, it, done, fail)
 	case klamm.Failed:
-		return p.poison(ctx, it, done)
+		return p.poison(ctx, it, done, fail)
 	}
 	// The record is kept until it is completed: it may have to go to the
 	// dead-letter topic then. Batch memory is reused, so it is copied.
@@ -144,12 +144,12 @@ func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(
 	rec := *origRec
 	rec.Topic, rec.Target = p.cfg.To, 0
 	_, err := p.h.producer.accept(ctx, &rec, origin{chain: p.chain, done: func(r klamm.Result) {
-		p.completed(origRec, r, done)
+		p.completed(origRec, r, done, fail)
 	}})
 	return err
 }
 
-func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.Outcome)) {
+func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.Outcome), fail func(error)) {
 	if r.Outcome != klamm.Failed {
 		done(r.Outcome)
 		return
@@ -157,20 +157,20 @@ func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.
 	it := interceptor.Item{Record: *rec, Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
 	// On the notifier's goroutine: it holds no memory and no slot, so that
 	// sending from here cannot deadlock.
-	if err := p.poison(p.h.producer.ctx, &it, done); err != nil {
-		p.fail(err)
+	if err := p.poison(p.h.producer.ctx, &it, done, fail); err != nil {
+		fail(err)
 	}
 }
 
 // poison sends a record that a plugin failed to the pipeline's dead-letter
 // topic. Without one, or when it was not a plugin's doing, the pipeline stops:
 // going on would lose the record.
-func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome)) error {
+func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 	var perr *klamm.PluginError
 	if p.cfg.DeadLetterTopic == "" || !errors.As(it.Err, &perr) {
 		return fmt.Errorf("record %s/%d@%d: %w; set dead_letter_topic to put such records aside",
 			it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
 	}
 	it.DeadLetterTopic = p.cfg.DeadLetterTopic
-	return p.h.sendDeadLetter(ctx, it, done, p.fail)
+	return p.h.sendDeadLetter(ctx, it, done, fail)
 }

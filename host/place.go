@@ -1,7 +1,6 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/klamm-io/klamm"
@@ -67,17 +66,6 @@ func (pl *placer) place(l *lane, b *block) {
 	pl.todo = todo[:0]
 }
 
-// recordError finds why the batched partitioner failed one record.
-func recordError(err error, i int) error {
-	var batch *partitioner.BatchError
-	if errors.As(err, &batch) {
-		if own := batch.Errs[i]; own != nil {
-			return own
-		}
-	}
-	return err
-}
-
 // appendAll places records whose topics are known and parks the others.
 func (pl *placer) appendAll(l *lane, todo []placement) {
 	todo = l.p.park.keep(l, todo)
@@ -120,7 +108,7 @@ func (pl *placer) askTopic(l *lane, topic string, todo []placement) {
 	for i, at := range pl.indexes {
 		todo[at].to = pl.out[i]
 		if pl.out[i] == partitioner.NotPartitioned {
-			todo[at].err = recordError(err, i)
+			todo[at].err = partitioner.RecordError(err, i)
 		}
 	}
 }

@@ -13,13 +13,14 @@ import (
 type progress struct {
 	mu        sync.Mutex
 	entries   []progressEntry
+	open      int    // entries that are neither done nor failed
 	first     uint64 // number of entries[0]
 	position  int64  // -1: nothing completed yet
 	committed int64
 	highWater int64
 	claims    []progressClaim // of completed records that are not committed yet
 	givenUp   bool
-	idle      chan struct{} // closed when entries run empty; nil: nobody waits
+	idle      chan struct{} // closed when none is open any more; nil: nobody waits
 }
 
 type progressEntry struct {
@@ -41,6 +42,7 @@ func (p *progress) begin(offset int64) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.entries = append(p.entries, progressEntry{offset: offset})
+	p.open++
 	return p.first + uint64(len(p.entries)) - 1
 }
 
@@ -57,6 +59,7 @@ func (p *progress) done(number uint64, ref state.Ref) bool {
 	if ref != 0 {
 		p.claims = append(p.claims, progressClaim{ref: ref, offset: e.offset})
 	}
+	p.closeOne()
 	n := 0
 	for n < len(p.entries) && p.entries[n].done {
 		p.position = p.entries[n].offset + 1
@@ -64,11 +67,23 @@ func (p *progress) done(number uint64, ref state.Ref) bool {
 	}
 	p.first += uint64(n)
 	p.entries = p.entries[n:]
-	if len(p.entries) == 0 && p.idle != nil {
+	return true
+}
+
+// fail says that the record will not be completed: the position stays before it
+// and nobody waits for it.
+func (p *progress) fail() {
+	p.mu.Lock()
+	p.closeOne()
+	p.mu.Unlock()
+}
+
+func (p *progress) closeOne() {
+	p.open--
+	if p.open == 0 && p.idle != nil {
 		close(p.idle)
 		p.idle = nil
 	}
-	return true
 }
 
 // giveUp ends the following of records that are not completed, and returns how
@@ -95,7 +110,7 @@ func (p *progress) empty() bool {
 func (p *progress) drained() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.entries) == 0 {
+	if p.open == 0 {
 		done := make(chan struct{})
 		close(done)
 		return done

@@ -252,6 +252,9 @@ func (t *partition) locate() bool {
 		owner = t.pipeline.sender(broker)
 	}
 	changed := owner != t.owner
+	if changed {
+		t.knownAt = unknown
+	}
 	t.owner = owner
 	return changed
 }
@@ -291,7 +294,7 @@ func (t *partition) look(s *sender, now time.Duration) (readiness, time.Duration
 	if t.onWire > 0 && (t.wireAt != s || p.set.mutes()) {
 		return blocked, never
 	}
-	if p.set.idempotent && !t.mayGo(b) {
+	if p.set.idempotent && !t.mayGo(b, now) {
 		return blocked, never
 	}
 	if b.taken {

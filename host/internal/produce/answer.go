@@ -83,7 +83,9 @@ type ending struct {
 // judge applies the rule to the batch. It returns its end, nil when it goes
 // again, whole or in halves. t.mu is held.
 func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool) {
-	maybe := b.maybeWritten || r.unclear
+	// A broker that calls a batch out of order when it is its turn is confused,
+	// and may have written it.
+	maybe := b.maybeWritten || r.unclear || r.do == reorder && t.isTurnOf(b)
 	switch r.do {
 	case succeed, succeedUnplaced:
 		b.done = true
@@ -234,5 +236,5 @@ func (p *Pipeline) settleEarly(b *batch, e *ending) {
 	}
 }
 
-// unknown reports whether a batch may be in the log in spite of its error.
-func unknown(err error) bool { return errors.Is(err, klamm.ErrOutcomeUnknown) }
+// mayBeWritten reports whether a batch may be in the log in spite of its error.
+func mayBeWritten(err error) bool { return errors.Is(err, klamm.ErrOutcomeUnknown) }

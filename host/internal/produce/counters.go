@@ -66,7 +66,7 @@ func (c *counters) ended(b *batch, e *ending) {
 		return
 	}
 	c.failedRecords.Add(n)
-	if unknown(e.err) {
+	if mayBeWritten(e.err) {
 		c.unknownRecords.Add(n)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -104,11 +105,17 @@ func (n *fakeNetwork) move(partition, broker int32) {
 	}
 }
 
-func (n *fakeNetwork) producerID(context.Context) (int64, int16, error) {
+func (n *fakeNetwork) producerID(ctx context.Context) (int64, int16, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.pidErr != nil {
-		return -1, -1, n.pidErr
+	if err := n.pidErr; err != nil {
+		n.mu.Unlock()
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		n.mu.Lock()
+		return -1, -1, err
 	}
 	id, epoch := n.nextPID, n.firstEpoch
 	n.nextPID++

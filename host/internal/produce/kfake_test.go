@@ -67,6 +67,8 @@ type history struct {
 	twice   []uint64
 	batches int
 	topic   string
+	log     map[int32][]uint64 // what the brokers have, where the test put it
+	story   string             // what they did
 }
 
 func newHistory() *history {

@@ -3,6 +3,7 @@ package produce
 import (
 	"math"
 	"slices"
+	"time"
 )
 
 // Idempotence (KIP-98, KIP-360): the broker keeps, for each producer id and
@@ -31,6 +32,12 @@ type sequences struct {
 	// acked is the sequence that the broker expects next as far as its
 	// acknowledgements tell: one beyond the last acknowledged.
 	acked int32
+	// knownAt is when the leader last acknowledged a batch under stamp, unknown
+	// if it has not, or if it is another leader now. A broker that knows nothing
+	// of a producer takes any first sequence: were the first batch refused and
+	// the second taken, the first could never be written in its place. So one
+	// batch goes alone until the leader knows us.
+	knownAt time.Duration
 	// inflight holds the batches that have been taken and have no outcome yet,
 	// in the order of their sequences: on the wire or in the queue for a retry.
 	inflight []*batch
@@ -43,6 +50,14 @@ type sequences struct {
 	// none of it is on the wire.
 	restart bool
 }
+
+// unknown is no time on the pipeline's clock.
+const unknown = time.Duration(-1)
+
+// knownFor is how long after an acknowledgement a leader is sure to know the
+// producer. Brokers forget those that are idle for producer.id.expiration.ms,
+// one day by default.
+const knownFor = 10 * time.Minute
 
 // addSequence counts n records on from s: 2^31-1 is followed by 0.
 func addSequence(s, n int32) int32 { return int32((int64(s) + int64(n)) & math.MaxInt32) }
@@ -68,7 +83,7 @@ func (b *batch) restamp(s *stamp, sequence int32) {
 
 // mayGo reports whether b, the batch in front of the queue, may be taken. It
 // changes identity where the rules allow and demand it.
-func (t *partition) mayGo(b *batch) bool {
+func (t *partition) mayGo(b *batch, now time.Duration) bool {
 	if t.restart && !t.beginAgain() {
 		return false
 	}
@@ -90,7 +105,7 @@ func (t *partition) mayGo(b *batch) bool {
 		}
 		t.adopt(current)
 	}
-	return true
+	return len(t.inflight) == 0 || t.knownAt != unknown && now-t.knownAt < knownFor
 }
 
 // stampNext gives b the next sequence. mayGo has allowed it.
@@ -103,6 +118,7 @@ func (t *partition) stampNext(b *batch) {
 func (t *partition) adopt(s *stamp) {
 	t.sequences.stamp, t.next, t.acked = s, 0, 0
 	t.hole, t.restart = false, false
+	t.knownAt = unknown
 }
 
 // settleHole decides what became of batches that were given up, once nothing
@@ -145,6 +161,7 @@ func (t *partition) acknowledged(b *batch) {
 	if end := b.end(); sequenceAfter(end, t.acked) {
 		t.acked = end
 	}
+	t.knownAt = t.pipeline.now()
 	// The broker takes no batch without the one before it, so it has whatever
 	// was given up in front of what it has acknowledged.
 	expected := t.next
@@ -156,19 +173,24 @@ func (t *partition) acknowledged(b *batch) {
 	}
 }
 
+// isTurnOf reports whether b is the batch that the broker must expect.
+func (t *partition) isTurnOf(b *batch) bool {
+	return b.stamp != nil && t.inflight[0] == b && !t.hole && b.header.baseSequence == t.acked
+}
+
 // outOfOrder notes that the broker refused b because it waits for another
 // sequence. The caller retries b. Behind a hole the reason is known and the
-// partition restarts. Else b is first repeated as it is: a broker that has
-// written it after all says so then, where restamping would write it twice.
+// partition restarts. If it was b's turn it is first repeated as it is: a broker
+// that has written it after all says so then, where restamping would write it
+// twice. Else one before it has failed and comes first, or one after it was
+// acknowledged.
 func (t *partition) outOfOrder(b *batch) {
 	switch {
-	case t.inflight[0] != b: // one before it failed and comes first
-	case t.hole:
-		t.restart = true
-	case b.header.baseSequence != t.acked: // one after it was acknowledged
-	default:
+	case t.isTurnOf(b):
 		b.gaps++
 		t.restart = t.restart || b.gaps > 1
+	case t.hole && t.inflight[0] == b:
+		t.restart = true
 	}
 }
 
