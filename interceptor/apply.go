@@ -17,7 +17,7 @@ func (r *run) apply(p *place, gen *generation, it *Item, v *runtime.Verdict) (ki
 	switch v.Code {
 	case abi.Drop:
 		r.end(p, gen, it, klamm.Dropped, v)
-		r.tally.drop(v.Reason)
+		r.tally.drop(v.Reason, gen.reason(v.Reason))
 	case abi.Fail:
 		r.end(p, gen, it, klamm.Failed, v)
 		it.Err = p.errorOf(errors.New(it.Reason))

@@ -67,7 +67,7 @@ func deadLetterHeaders(it *Item, from Origin) []klamm.Header {
 		add(HeaderDigest, it.by.digest)
 	}
 	add(HeaderHook, it.hook.String())
-	add(HeaderReason, it.Reason[:min(len(it.Reason), reasonMax)])
+	add(HeaderReason, strings.ToValidUTF8(it.Reason[:min(len(it.Reason), reasonMax)], ""))
 	add(HeaderTopic, from.Topic)
 	if from.Partition >= 0 {
 		add(HeaderPartition, strconv.Itoa(int(from.Partition)))

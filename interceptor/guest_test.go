@@ -3,8 +3,10 @@ package interceptor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/klamm-io/klamm"
@@ -285,4 +287,42 @@ func TestGuestConsumes(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	finish(t, ledger, b)
+}
+
+func TestC003_GuestTraps(t *testing.T) {
+	p := pluginOf(t, engineOf(t), "sieve", sieve(sieveOptions{}))
+	var calls int
+	var m counts
+	var log logged
+	l := chainOf(t, ChainConfig{OnSend: []Link{
+		{Name: "sieve", Plugin: p, OnError: Pass, Timeout: longTime}, {Name: "b", Native: appends("B", &calls)},
+	}, Metrics: &m, Logger: log.logger()})
+	b := batchOf("Tv")
+	l.OnSend(context.Background(), b)
+	if got := values(b); got != "TvB:in_flight" {
+		t.Errorf("got %s", got)
+	}
+	if m.get("fault sieve on_send trap") != 1 || !strings.Contains(log.String(), "topic=orders partition=-1") {
+		t.Errorf("counts %v, log %s", m.m, log.String())
+	}
+}
+
+func TestC001_GuestsInOrder(t *testing.T) {
+	e := engineOf(t)
+	_, space := spaceOf(t, "sieve")
+	one, two := pluginOf(t, e, "one", sieve(sieveOptions{edit: 3})), pluginOf(t, e, "two", sieve(sieveOptions{edit: 5}))
+	l := chainOf(t, ChainConfig{OnSend: []Link{
+		{Name: "one", Plugin: one, Space: space}, {Name: "two", Plugin: two},
+	}})
+	b := batchOf("v")
+	want := b.Items[0].Record
+	want.Value = make([]byte, 3) // the second one has no state: it sees a duplicate
+	l.OnSend(context.Background(), b)
+	it := &b.Items[0]
+	if diff := cmp.Diff(want, it.Record); diff != "" {
+		t.Errorf("record (-want +got):\n%s", diff)
+	}
+	if it.Outcome != klamm.Dropped || it.Plugin != "two" || it.Offered != 3 {
+		t.Errorf("got %s by %q, offered to %b", it.Outcome, it.Plugin, it.Offered)
+	}
 }

@@ -112,7 +112,7 @@ func (s *fakeSeat) link(name string) Link {
 }
 
 func trap() error {
-	return &runtime.TrapError{Plugin: "fake", Export: abi.ExportOnSend, Trap: "unreachable"}
+	return &runtime.TrapError{Plugin: "p", Export: abi.ExportOnSend, Trap: "unreachable"}
 }
 
 // counts is a Metrics that remembers.

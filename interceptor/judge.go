@@ -23,6 +23,7 @@ type run struct {
 	encoded encoding
 	changes int
 	tx      transaction
+	gen     *generation // that the last call went to
 	tally   tally
 	saved   []Item // of native links
 	headers []klamm.Header
@@ -125,21 +126,19 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 		if gen == nil || !gen.hooks.Has(r.hook) {
 			return len(items), nil // a new version without the hook came in
 		}
+		r.gen = gen
 		n := r.encode(items, gen.fields[r.hook], p.limit)
 		r.block.Retry = retry
 		v, took, err := r.invoke(ctx, p, items[:n])
 		if err != nil {
-			if !errors.Is(err, runtime.ErrBreakerOpen) {
-				r.metrics().Call(g.name, r.hook.String(), 0, took)
-				offered(p, gen, items[:n])
-			}
-			r.undo(p, n, err)
+			r.undo(p, items[:n], took, err)
 			return n, err
 		}
 		// The seat may have moved to a newer version in the meantime.
 		if gen = v.generation(); gen == nil {
 			return n, nil
 		}
+		r.gen = gen
 		offered(p, gen, items[:n])
 		done := v.Len()
 		if done < n && !again && r.tx.unattributed() {
@@ -210,8 +209,12 @@ func (p *place) adapt(records int, took time.Duration) {
 
 // undo takes back what a call did that failed. A record that is alone in its
 // call and let through by its policy keeps the ids that it reserved.
-func (r *run) undo(p *place, n int, err error) {
-	if n == 1 && p.link.OnError == Pass && isFault(err) && r.trace == nil {
+func (r *run) undo(p *place, items []*Item, took time.Duration, err error) {
+	if !errors.Is(err, runtime.ErrBreakerOpen) {
+		r.metrics().Call(p.link.Name, r.hook.String(), 0, took)
+		offered(p, r.gen, items)
+	}
+	if len(items) == 1 && p.link.OnError == Pass && isFault(err) && r.trace == nil {
 		r.tx.waive()
 		return
 	}

@@ -25,7 +25,7 @@ func (r *run) policy(p *place, it *Item, kind string, err error) {
 	}
 	var gen *generation
 	if p.guest != nil {
-		gen = p.guest.seat.generation()
+		gen = r.gen
 	}
 	err = p.errorOf(err)
 	switch p.link.OnError {

@@ -171,6 +171,10 @@ func checkCulprit(t *testing.T, it *Item, want klamm.Outcome, dead string) {
 	if want == klamm.Failed && (!errors.As(it.Err, &pe) || pe.Plugin != "p" || pe.Hook != "on_send") {
 		t.Errorf("culprit: got error %v, want a PluginError", it.Err)
 	}
+	var trap *runtime.TrapError
+	if want == klamm.Failed && (!errors.As(it.Err, &trap) || it.Err.Error() != `plugin "p": on_send: call klamm_on_send: trap: unreachable`) {
+		t.Errorf("culprit: got error %v, want that of the trap", it.Err)
+	}
 	if want != klamm.Failed && it.Err != nil {
 		t.Errorf("culprit: got error %v", it.Err)
 	}

@@ -1,10 +1,6 @@
 package interceptor
 
-import (
-	"fmt"
-
-	"github.com/klamm-io/klamm/sdk/abi"
-)
+import "github.com/klamm-io/klamm/sdk/abi"
 
 // tally counts a link's verdicts of one batch, so that metrics are told once.
 type tally struct {
@@ -13,18 +9,21 @@ type tally struct {
 }
 
 type dropCount struct {
-	reason uint16
-	n      int
+	code uint16
+	name string
+	n    int
 }
 
-func (t *tally) drop(reason uint16) {
+// drop counts a drop for a reason, which may have another name in another
+// version of the plugin.
+func (t *tally) drop(code uint16, name string) {
 	for i := range t.drops {
-		if t.drops[i].reason == reason {
-			t.drops[i].n++
+		if d := &t.drops[i]; d.code == code && d.name == name {
+			d.n++
 			return
 		}
 	}
-	t.drops = append(t.drops, dropCount{reason, 1})
+	t.drops = append(t.drops, dropCount{code, name, 1})
 }
 
 func (t *tally) report(m Metrics, p *place) {
@@ -35,16 +34,7 @@ func (t *tally) report(m Metrics, p *place) {
 		}
 	}
 	for _, d := range t.drops {
-		m.Drop(p.link.Name, reasonName(p.guest.seat.generation(), d.reason), d.n)
+		m.Drop(p.link.Name, d.name, d.n)
 	}
 	t.drops = t.drops[:0]
-}
-
-func reasonName(gen *generation, code uint16) string {
-	if gen != nil {
-		if name := gen.reason(code); name != "" {
-			return name
-		}
-	}
-	return fmt.Sprintf("reason_%d", code)
 }
