@@ -19,6 +19,7 @@ import (
 	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/partitioner"
 	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/klamm-io/klamm/state"
 )
 
@@ -80,7 +81,33 @@ func (h *Host) loadPlugins(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	if err := h.checkModules(); err != nil {
+		return err
+	}
 	return h.buildChains()
+}
+
+// checkModules finds what only loaded modules show: a hook that a chain lists
+// and the module has not, state that is needed and not given.
+func (h *Host) checkModules() error {
+	problems := config.NewProblems(h.cfg.Source)
+	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
+		gen := h.plugins[name].run.Active()
+		m := gen.Module.Manifest()
+		facts := config.ModuleFacts{State: m.State, Protects: m.Protects}
+		for hook := abi.OnSend; hook < abi.HookCount; hook++ {
+			if gen.Hooks.Has(hook) {
+				facts.Hooks = append(facts.Hooks, hook.String())
+			}
+		}
+		h.cfg.CheckModule(problems, name, facts)
+	}
+	for _, p := range problems.All() {
+		if p.Severity == config.Warning {
+			h.log.Warn("configuration", "warning", p.What, "suggestion", p.Suggestion)
+		}
+	}
+	return problems.Err()
 }
 
 func (h *Host) openState(name string) error {
@@ -169,7 +196,7 @@ func or[T comparable](own, all T) T {
 // use stands in its manifest, and its host refuses the rest.
 func grantsOf(cfg *config.Plugin, mod *module.Module) (runtime.Grant, error) {
 	if mod.Manifest != nil {
-		return runtime.GrantAll, checkManifest(cfg, mod.Manifest)
+		return runtime.GrantAll, nil
 	}
 	names := cfg.Grants
 	if names == nil {
@@ -190,18 +217,6 @@ func grantsOf(cfg *config.Plugin, mod *module.Module) (runtime.Grant, error) {
 		grants |= runtime.GrantHMAC
 	}
 	return grants, nil
-}
-
-// checkManifest finds what a plugin needs and its table does not give.
-func checkManifest(cfg *config.Plugin, text []byte) error {
-	m, err := runtime.ParseManifest(text)
-	if err != nil {
-		return err
-	}
-	if m.State == "host" && cfg.State == "" {
-		return fmt.Errorf("the plugin keeps state in the host: name a [state.NAME] table by state = \"NAME\"")
-	}
-	return nil
 }
 
 // buildChains turns the configuration's chains into interceptor chains.

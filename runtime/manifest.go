@@ -51,13 +51,3 @@ func parseManifest(b []byte) (m Manifest, problems []string) {
 	}
 	return m, problems
 }
-
-// ParseManifest reads a manifest that stands in for a module's own, as that of
-// one plugin of several in a module.
-func ParseManifest(text []byte) (Manifest, error) {
-	m, problems := parseManifest(text)
-	if len(problems) > 0 {
-		return Manifest{}, &LoadError{Name: m.Name, Problems: problems}
-	}
-	return m, nil
-}

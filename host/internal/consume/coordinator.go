@@ -123,10 +123,13 @@ func (k *coordinator) committed(ctx context.Context, tps []klamm.TopicPartition)
 	if klamm.Code(fr.ErrorCode) == klamm.CodeGroupIdNotFound {
 		return nil, nil // a group that nobody has joined yet has committed nothing
 	}
+	offsets := make(map[klamm.TopicPartition]int64)
+	if klamm.Code(fr.ErrorCode) == klamm.CodeGroupIdNotFound {
+		return offsets, nil // nobody has joined it yet
+	}
 	if err := brokerError(fr.ErrorCode); err != nil {
 		return nil, err
 	}
-	offsets := make(map[klamm.TopicPartition]int64)
 	for _, t := range fr.Topics {
 		for _, p := range t.Partitions {
 			if err := brokerError(p.ErrorCode); err != nil {

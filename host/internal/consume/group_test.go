@@ -147,12 +147,11 @@ func TestC138_CommitSync(t *testing.T) {
 	offsets := m.positions()
 
 	for _, code := range []*kerr.Error{kerr.GroupAuthorizationFailed, kerr.OffsetMetadataTooLarge} {
-		x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: code, Count: 2})
+		x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: code})
 		err := m.group.Commit(testContext(t), offsets)
 		if codeOf(err) != klamm.Code(code.Code) {
 			t.Errorf("error %v, want %s", err, code.Message)
 		}
-		x.Cluster().Fault() // the other partition's fault is used up by then, or dropped here
 	}
 	if len(m.commits) != 0 {
 		t.Errorf("Committed was called for failed commits: %v", m.commits)
@@ -408,6 +407,9 @@ func wantOnce(t *testing.T, ms []*member, partitions, n int) {
 func TestStaticMembership(t *testing.T) {
 	x := newBench(t, 4, 1, "t")
 	cfg := consumerConfig()
+	// Apache Kafka spares every assignor the rebalance, kfake only those whose
+	// members join with the same words again.
+	cfg.Assignor = "range"
 	a := x.join(t, newRecorder("a"), cfg, "g", "host-a", "t")
 	b := x.join(t, newRecorder("b"), cfg, "g", "host-b", "t")
 	for _, m := range []*member{a, b} {
