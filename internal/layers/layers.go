@@ -54,6 +54,7 @@ var table = []row{
 	{"internal/admin", []string{"."}},
 	{"internal/demo", []string{"."}},
 	{"internal/recordio", []string{"."}},
+	{"internal/kafkaerrors", []string{"."}},
 	{"internal/layers", nil},
 	{"cmd", []string{any}},
 }
