@@ -303,6 +303,29 @@ func TestRefreshIsCoalesced(t *testing.T) {
 	}
 }
 
+func TestWatchEnds(t *testing.T) {
+	b := startBroker(t, config.Embedded{Topics: []string{"t", "u"}}, broker.Options{})
+	c := mustOpen(t, clusterConfig(b))
+	told := make(chan string, 10)
+	stop := c.Watch(func(topic *Topic) { told <- topic.Name })
+	w := watch(c)
+	for _, name := range []string{"t", "u"} {
+		if _, err := c.AwaitTopic(testContext(t), name); err != nil {
+			t.Fatal(err)
+		}
+		w.next(t)
+		if name == "t" {
+			<-told
+			stop()
+		}
+	}
+	// The two functions are called one after the other for each change.
+	waitAnswers(t, c, "t", 1)
+	if len(told) > 0 {
+		t.Errorf("told of %q after stop", <-told)
+	}
+}
+
 func TestMetadataMaxAge(t *testing.T) {
 	b := startBroker(t, config.Embedded{Topics: []string{"t"}, Partitions: 1}, broker.Options{})
 	cfg := clusterConfig(b)
