@@ -113,18 +113,24 @@ func (k *park) release(recs []parkedRecord, err error) {
 		for end < len(recs) && recs[end].lane == recs[start].lane {
 			end++
 		}
-		l := recs[start].lane
-		l.exclusive(func() {
-			for _, r := range recs[start:end] {
-				if err != nil {
-					k.p.failLocal(r.slot, err)
-				} else if perr := l.placer.append(l, &r.placement); perr != nil {
-					k.p.failLocal(r.slot, perr)
-				}
-			}
-		})
+		k.releaseLane(recs[start].lane, recs[start:end], err)
 		start = end
 	}
+}
+
+// releaseLane goes on where the lane's judgement stopped, or fails the records.
+func (k *park) releaseLane(l *lane, recs []parkedRecord, err error) {
+	if err != nil {
+		for _, r := range recs {
+			k.p.failLocal(r.slot, err)
+		}
+		return
+	}
+	todo := make([]placement, len(recs))
+	for i, r := range recs {
+		todo[i] = r.placement
+	}
+	l.exclusive(func() { l.placer.appendKnown(l, todo) })
 }
 
 func cloneRecord(rec *klamm.Record) *klamm.Record {

@@ -68,7 +68,11 @@ func (pl *placer) place(l *lane, b *block) {
 
 // appendAll places records whose topics are known and parks the others.
 func (pl *placer) appendAll(l *lane, todo []placement) {
-	todo = l.p.park.keep(l, todo)
+	pl.appendKnown(l, l.p.park.keep(l, todo))
+}
+
+// appendKnown places records whose topics are known.
+func (pl *placer) appendKnown(l *lane, todo []placement) {
 	if pl.batched != nil {
 		pl.askBatched(l, todo)
 	}

@@ -48,7 +48,7 @@ func Embedded(ctx context.Context, cfg *host.EmbeddedConfig) ([]string, func() e
 }
 
 // New starts a host from a configuration in TOML. Its cluster is the embedded
-// broker, whatever the text says of bootstrap_servers, and topics are created
+// broker unless the text names other bootstrap_servers, and topics are created
 // when they are first used. Relative module paths start at the test's folder.
 func New(t *testing.T, toml string, opts ...host.Option) *Host {
 	t.Helper()
@@ -66,12 +66,11 @@ func Open(t *testing.T, path string, opts ...host.Option) *Host {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	embedded := func(ctx context.Context, cfg *host.EmbeddedConfig) ([]string, func() error, error) {
-		b, err := broker.Start(ctx, cfg, broker.Options{AutoCreateTopics: true})
-		if err != nil {
+		var err error
+		if h.Broker, err = broker.Start(ctx, cfg, broker.Options{AutoCreateTopics: true}); err != nil {
 			return nil, nil, err
 		}
-		h.Broker = b
-		return b.Addrs(), b.Close, nil
+		return h.Broker.Addrs(), h.Broker.Close, nil
 	}
 	var err error
 	h.Host, err = host.Open(ctx, path, append([]host.Option{host.WithEmbedded(embedded)}, opts...)...)
@@ -113,4 +112,22 @@ func (h *Host) expect(want klamm.Outcome, topic, key, value string) klamm.Result
 		h.t.Fatalf("record %q to %q: outcome %v (plugin %q, reason %q, error %v), want %v", key, topic, r.Outcome, r.Plugin, r.Reason, err, want)
 	}
 	return r
+}
+
+// Consumed returns all records of a topic, read from its start to where it ends
+// now, past the on_consume plugins of its chain. The order is that of each
+// partition.
+func (h *Host) Consumed(topic string) []klamm.Record {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var recs []klamm.Record
+	err := h.Read(ctx, []string{topic}, host.ReadOptions{StopAtEnd: true}, func(rec *klamm.Record) error {
+		recs = append(recs, *rec)
+		return nil
+	})
+	if err != nil {
+		h.t.Fatalf("read %q: %v", topic, err)
+	}
+	return recs
 }

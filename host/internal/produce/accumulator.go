@@ -290,10 +290,18 @@ const (
 // batches wait for. t.mu is held.
 func (t *partition) look(s *sender, now time.Duration) (readiness, time.Duration) {
 	p := t.pipeline
-	b := t.queue.at(0)
 	if t.onWire > 0 && (t.wireAt != s || p.set.mutes()) {
 		return blocked, never
 	}
+	if t.restart {
+		ok := t.beginAgain()
+		s.ended = append(s.ended, t.ended...)
+		t.ended = t.ended[:0]
+		if !ok || t.queue.len() == 0 {
+			return blocked, never
+		}
+	}
+	b := t.queue.at(0)
 	if p.set.idempotent && !t.mayGo(b, now) {
 		return blocked, never
 	}

@@ -72,6 +72,12 @@ func (p *Pipeline) answered(from *sender, b *batch, a *answer) {
 	}
 }
 
+// endedBatch is a batch whose completion is yet to be called, without locks.
+type endedBatch struct {
+	batch *batch
+	end   *ending
+}
+
 // ending is how a batch ended.
 type ending struct {
 	baseOffset int64
@@ -115,6 +121,7 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 		return t.lose(b, b.failure(maybe, a.err()), recordErrors(b, a.code, a.recordErrors)), false
 	}
 	b.maybeWritten = maybe
+	b.strayed = b.strayed || a.code == klamm.CodeNetworkException
 	b.lastErr = a.err()
 	if err := t.pipeline.giveUpReason(b); err != nil {
 		return t.lose(b, b.failure(maybe, err), nil), false

@@ -39,7 +39,10 @@ type batch struct {
 	// maybeWritten: an earlier attempt ended without word whether the broker
 	// has written it.
 	maybeWritten bool
-	lastErr      error // why it is retried
+	// strayed: an attempt under this stamp got no answer at all, because the
+	// connection broke. A copy may lie in a broker's queue still.
+	strayed bool
+	lastErr error // why it is retried
 
 	completion Completion
 }

@@ -45,6 +45,7 @@ type sender struct {
 	throttled atomic.Int64
 
 	// The rest belongs to the goroutine.
+	ended   []endedBatch // given up by partition.look, to be completed
 	active  []listed
 	cursor  int // where the next request begins to gather
 	conn    *conn
@@ -179,6 +180,7 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 			return never, true
 		}
 		r, at := s.gather(now)
+		s.settleEnded()
 		if r == nil {
 			return at, false
 		}
@@ -280,6 +282,15 @@ func (e listed) offer(s *sender, now time.Duration, least readiness, room int, f
 		return nil, false
 	}
 	return t.take(s, now), true
+}
+
+// settleEnded completes what a restart has given up.
+func (s *sender) settleEnded() {
+	for i, e := range s.ended {
+		s.pipeline.settleEarly(e.batch, e.end)
+		s.ended[i] = endedBatch{}
+	}
+	s.ended = s.ended[:0]
 }
 
 // request returns an empty request.

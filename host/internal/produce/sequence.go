@@ -1,6 +1,7 @@
 package produce
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -49,6 +50,8 @@ type sequences struct {
 	// nothing of us. What is in flight gets a new epoch, from 0, as soon as
 	// none of it is on the wire.
 	restart bool
+	// ended are batches that a restart gave up, for the sender to complete.
+	ended []endedBatch
 }
 
 // unknown is no time on the pipeline's clock.
@@ -82,11 +85,8 @@ func (b *batch) restamp(s *stamp, sequence int32) {
 }
 
 // mayGo reports whether b, the batch in front of the queue, may be taken. It
-// changes identity where the rules allow and demand it.
+// changes the partition's identity where the rules allow and demand it.
 func (t *partition) mayGo(b *batch, now time.Duration) bool {
-	if t.restart && !t.beginAgain() {
-		return false
-	}
 	if b.stamp != nil {
 		// A retry. Only the first in flight may go, so that the broker sees
 		// them in order; its successors follow one by one.
@@ -138,6 +138,12 @@ func (t *partition) settleHole() bool {
 // beginAgain moves the partition, with all that it has in flight, to an epoch
 // that it has not used. It reports false while that must wait: for batches on
 // the wire, which keep their old sequence there, or for a new producer id.
+//
+// A batch that has strayed cannot go along. Suppose a broker stopped for a
+// while: (1) the first batch expires, (2) the second, repeated on a new
+// connection, is refused for the gap, (3) the broker comes to what the old
+// connection left in its queue, and writes both, (4) the second arrives under
+// its new epoch and is written twice. So its outcome is unknown.
 func (t *partition) beginAgain() bool {
 	if t.onWire > 0 {
 		return false
@@ -147,7 +153,12 @@ func (t *partition) beginAgain() bool {
 		return false
 	}
 	t.adopt(fresh)
-	for _, b := range t.inflight {
+	for _, b := range slices.Clone(t.inflight) {
+		if b.strayed {
+			why := fmt.Errorf("an attempt got no answer, and the broker refused the next: %w", b.lastErr)
+			t.ended = append(t.ended, endedBatch{b, t.end(b, b.failure(true, why))})
+			continue
+		}
 		t.stampNext(b)
 	}
 	return true

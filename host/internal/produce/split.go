@@ -70,6 +70,7 @@ func (t *partition) half(b *batch, records []rawRecord) *batch {
 		taken:        true,
 		attempts:     b.attempts - 1,
 		maybeWritten: b.maybeWritten,
+		strayed:      b.strayed,
 		lastErr:      b.lastErr,
 	}
 	h.header.codec = codecNone
