@@ -352,13 +352,15 @@ func (k *checker) unused() {
 	}
 }
 
+// pluginUsed is true as well where an unknown key of a chain may be the list
+// that names the plugin.
 func (k *checker) pluginUsed(name string) bool {
-	for _, c := range k.Chain {
-		if c.lists(name) {
+	for chain, c := range k.Chain {
+		if c.lists(name) || k.problems.unknownIn[joinPath(path("chain", chain))] {
 			return true
 		}
 	}
-	return k.Producer.Partitioner == name
+	return k.Producer.Partitioner == name || k.problems.unknownIn[""]
 }
 
 func (k *checker) chainUsed(name string) bool {

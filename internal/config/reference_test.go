@@ -44,12 +44,14 @@ func referenceText(t testing.TB) string {
 	return string(text)
 }
 
+// tableText is a header of config.toml with the sentences above it.
+type tableText struct{ name, text string }
+
 // reference reads config.toml as people do: line by line.
-func reference(t testing.TB) (settings []setting, tables map[string]string) {
+func reference(t testing.TB) (settings []setting, tables []tableText) {
 	t.Helper()
 	var table []string
 	var text []string
-	tables = map[string]string{}
 	for i, line := range strings.Split(referenceText(t), "\n") {
 		if sentence, ok := strings.CutPrefix(line, "##"); ok {
 			text = append(text, strings.TrimSpace(sentence))
@@ -57,7 +59,7 @@ func reference(t testing.TB) (settings []setting, tables map[string]string) {
 		}
 		if m := headerLine.FindStringSubmatch(line); m != nil {
 			table = strings.Split(m[1], ".")
-			tables[m[1]] = strings.Join(text, " ")
+			tables = append(tables, tableText{m[1], strings.Join(text, " ")})
 		} else if m := settingLine.FindStringSubmatch(line); m != nil {
 			settings = append(settings, setting{table, m[2], m[3], m[1] != "", i + 1, strings.Join(text, " ")})
 		} else if line != "" {
@@ -167,6 +169,9 @@ func TestReferenceHasASentenceForEveryKey(t *testing.T) {
 func TestReferenceMutations(t *testing.T) {
 	settings, _ := reference(t)
 	lines := strings.Split(referenceText(t), "\n")
+	if _, problems := Parse("config.toml", []byte(referenceText(t)), Options{}); len(problems.All()) > 0 {
+		t.Fatal("config.toml is wrong as it stands")
+	}
 	count := 0
 	for _, s := range settings {
 		if s.free() {
@@ -281,9 +286,9 @@ func keyTables(t *testing.T) string {
 			byName[generic(s.table)+"."+s.key] = s
 		}
 	}
-	for name, text := range tables {
-		if g := generic(strings.Split(name, ".")); intro[g] == "" {
-			intro[g] = text
+	for _, table := range tables {
+		if g := generic(strings.Split(table.name, ".")); intro[g] == "" {
+			intro[g] = table.text
 		}
 	}
 	var b strings.Builder
