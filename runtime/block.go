@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -85,7 +86,7 @@ const (
 
 var (
 	batchID atomic.Uint64
-	zeros   [abi.RecordHeaderSize + 16]byte
+	zeros   [abi.AckEntrySize]byte
 	le      = binary.LittleEndian
 )
 
@@ -160,76 +161,96 @@ func (b *Block) Add(h Head) {
 	if h.Topic < 0 || h.Topic >= len(b.topics) {
 		panic(fmt.Sprintf("runtime: Add with topic %d of %d", h.Topic, len(b.topics)))
 	}
-	m := mark{at: len(b.recs), keyLen: -1, valueLn: -1}
-	b.recs = append(b.recs, zeros[:abi.RecordHeaderSize]...)
-	for range b.recSize - abi.RecordHeaderSize {
-		b.recs = append(b.recs, stretchFill)
+	m, flags, size := b.place(h)
+	table := 0
+	b.due, b.entry = h.Headers, 0
+	if h.Headers > 0 {
+		table = h.Headers * abi.HeaderEntrySize
+		if b.fields&abi.FieldHeaders == 0 || h.Headers > 0xffff || table > abi.HeadersInBlock || b.size()+size+table > blockRoom {
+			flags |= abi.FlagHeadersOmitted
+			table = 0
+		} else {
+			b.entry = m.at + size
+		}
 	}
-	flags := h.Flags
-	if b.fields&abi.FieldKey != 0 && h.Key != nil {
-		m.keyOff, m.keyLen = int32(len(b.recs)-m.at), int32(len(h.Key))
-		b.recs = append(b.recs, h.Key...)
-		b.pad()
+	r := b.extend(size + table)
+	b.putHead(r, m, h, flags)
+	if m.keyLen >= 0 {
+		putPadded(r[m.keyOff:], h.Key)
 	}
-	flags |= b.addValue(&m, h)
+	if m.valueLn >= 0 {
+		putPadded(r[m.valueOff:], h.Value)
+	}
+	clear(r[size:])
 	b.marks = append(b.marks, m)
-	flags |= b.reserveHeaders(m.at, h.Headers)
-	b.putHead(m, h, flags)
 	b.open = true
 }
 
-// addValue copies the value into the record, or returns the flag that it was
-// left out.
-func (b *Block) addValue(m *mark, h Head) (flags uint32) {
+// place decides where key and value of a record go and what is left out, and
+// returns the size of the record without headers.
+func (b *Block) place(h Head) (m mark, flags uint32, size int) {
+	m = mark{at: len(b.recs), keyLen: -1, valueLn: -1}
+	flags, size = h.Flags, b.recSize
+	if h.Key != nil && b.fields&abi.FieldKey != 0 {
+		m.keyOff, m.keyLen = int32(size), int32(len(h.Key))
+		size += abi.Align8(len(h.Key))
+	}
 	if h.Value == nil {
-		return 0
+		return m, flags, size
 	}
-	if b.fields&abi.FieldValue == 0 || b.size()+len(h.Value) > blockRoom {
-		return abi.FlagValueOmitted
+	if b.fields&abi.FieldValue == 0 || b.size()+abi.VerdictSize+size+len(h.Value) > blockRoom {
+		return m, flags | abi.FlagValueOmitted, size
 	}
-	m.valueOff, m.valueLn = int32(len(b.recs)-m.at), int32(len(h.Value))
-	b.recs = append(b.recs, h.Value...)
-	b.pad()
-	return 0
+	m.valueOff, m.valueLn = int32(size), int32(len(h.Value))
+	return m, flags, size + abi.Align8(len(h.Value))
 }
 
-// reserveHeaders makes the table of n entries, which AddHeader fills in.
-func (b *Block) reserveHeaders(at, n int) (flags uint32) {
-	b.due, b.entry = n, 0
-	if n == 0 {
-		return 0
-	}
-	table := n * abi.HeaderEntrySize
-	if b.fields&abi.FieldHeaders == 0 || n > 0xffff || table > abi.HeadersInBlock || b.size()+table > blockRoom {
-		return abi.FlagHeadersOmitted
-	}
-	b.entry = len(b.recs)
-	b.recs = append(b.recs, make([]byte, table)...)
-	le.PutUint32(b.recs[at+abi.RecHeadersOff:], uint32(b.entry-at))
-	return 0
+// extend makes recs n bytes longer and returns these, which are not cleared.
+func (b *Block) extend(n int) []byte {
+	at := len(b.recs)
+	b.recs = slices.Grow(b.recs, n)[:at+n]
+	return b.recs[at:]
 }
 
-func (b *Block) putHead(m mark, h Head, flags uint32) {
+// putPadded copies s to dst and clears what is left up to a multiple of 8.
+func putPadded(dst, s []byte) {
+	n := copy(dst, s)
+	clear(dst[n:abi.Align8(n)])
+}
+
+// putHead writes every byte of a record's header. The size follows when the
+// record is sealed.
+func (b *Block) putHead(r []byte, m mark, h Head, flags uint32) {
+	for i := abi.RecordHeaderSize; i < b.recSize; i++ {
+		r[i] = stretchFill
+	}
 	if b.Stretched {
 		flags |= unknownFlag
 	}
-	r := b.recs[m.at : m.at+abi.RecordHeaderSize]
-	le.PutUint32(r[abi.RecFlags:], flags)
+	var timestamp int64
 	if b.fields&abi.FieldTimestamp != 0 {
-		le.PutUint64(r[abi.RecTimestamp:], uint64(h.TimestampMS))
+		timestamp = h.TimestampMS
 	}
+	valueLen := int32(-1) // the true one even if the value is left out
+	if h.Value != nil {
+		valueLen = int32(len(h.Value))
+	}
+	headers := uint32(0)
+	if b.entry != 0 {
+		headers = uint32(b.entry - m.at)
+	}
+	r = r[:abi.RecordHeaderSize]
+	le.PutUint32(r[abi.RecFlags:], flags)
+	le.PutUint64(r[abi.RecTimestamp:], uint64(timestamp))
 	le.PutUint64(r[abi.RecOffset:], uint64(h.Offset))
 	le.PutUint32(r[abi.RecPartition:], uint32(h.Partition))
 	le.PutUint32(r[abi.RecTopic:], uint32(h.Topic))
 	le.PutUint32(r[abi.RecKeyOff:], uint32(m.keyOff))
 	le.PutUint32(r[abi.RecKeyLen:], uint32(m.keyLen))
 	le.PutUint32(r[abi.RecValueOff:], uint32(m.valueOff))
-	valueLen := int32(-1)
-	if h.Value != nil {
-		valueLen = int32(len(h.Value))
-	}
 	le.PutUint32(r[abi.RecValueLen:], uint32(valueLen))
-	le.PutUint16(r[abi.RecHeaderCount:], uint16(min(h.Headers, 0xffff)))
+	le.PutUint32(r[abi.RecHeadersOff:], headers)
+	le.PutUint32(r[abi.RecHeaderCount:], uint32(min(h.Headers, 0xffff))) // and the 16 bits behind it
 	le.PutUint64(r[abi.RecRef:], h.Ref)
 }
 

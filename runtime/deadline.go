@@ -15,7 +15,9 @@ import (
 // deadline passes in a host function ends when that returns.
 
 // stoppable makes the engine watch the contexts of calls.
-func stoppable(c wazero.RuntimeConfig) wazero.RuntimeConfig { return c.WithCloseOnContextDone(true) }
+func stoppable(c wazero.RuntimeConfig, yes bool) wazero.RuntimeConfig {
+	return c.WithCloseOnContextDone(yes)
+}
 
 // callContext is the context of every call of one instance. It is made once, so
 // that a call allocates nothing, and it is how host functions find their

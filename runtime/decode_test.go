@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -168,9 +169,9 @@ func FuzzVerdicts(f *testing.F) {
 	copy(a.mem[a.l.mod:], editList(entry(abi.OpAddHeader, []byte("k"), []byte("v"))))
 	for code := range abi.Code(8) {
 		a.verdict(0, abi.PackVerdict(code, 0, 0, uint32(a.l.mod)))
-		f.Add(a.mem, uint8(0), uint64(abi.PackCall(64, 0, 0)))
+		f.Add(slices.Clone(a.mem), uint8(0), uint64(abi.PackCall(64, 0, 0)))
 	}
-	f.Add(a.mem, uint8(2), uint64(abi.PackCall(4096, 0, abi.CallPartial)))
+	f.Add(slices.Clone(a.mem), uint8(2), uint64(abi.PackCall(4096, 0, abi.CallPartial)))
 	f.Fuzz(func(t *testing.T, written []byte, hook uint8, result uint64) {
 		h := abi.Hook(hook % abi.HookCount)
 		a := answer(3, abi.FieldKey|abi.FieldValue)

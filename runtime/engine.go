@@ -22,6 +22,8 @@ type EngineConfig struct {
 	// MemoryTotal bounds the linear memory of all instances together, in bytes,
 	// each counted at its largest size. 0 sets no bound.
 	MemoryTotal int64
+
+	unstoppable bool // for tests that count our own allocations
 }
 
 // Largest memory of an instance, whatever its plugin's configuration says.
@@ -34,10 +36,10 @@ const (
 // Engine compiles modules and runs their instances. Close it when done, after
 // its plugins.
 type Engine struct {
-	cfg    EngineConfig
-	log    *slog.Logger
-	rt     wazero.Runtime
-	cache  wazero.CompilationCache
+	cfg   EngineConfig
+	log   *slog.Logger
+	rt    wazero.Runtime
+	cache wazero.CompilationCache
 	// cacheDir is where compiled code is kept on disk, "" when it is not.
 	cacheDir string
 	memory   atomic.Int64 // bytes of linear memory reserved
@@ -52,7 +54,7 @@ func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 	e.cache = e.openCache()
 	// Debug sections are not parsed: they are input like any other, and a module
 	// needs none to run.
-	rc := stoppable(wazero.NewRuntimeConfig()).
+	rc := stoppable(wazero.NewRuntimeConfig(), !cfg.unstoppable).
 		WithCoreFeatures(wasmFeatures).
 		WithMemoryLimitPages(memoryPages).
 		WithDebugInfoEnabled(false).

@@ -86,7 +86,12 @@ func (h *fakeHost) StatePut(key, value []byte, ttlMS int64) error {
 // newEngine returns an engine that is closed with the test.
 func newEngine(t testing.TB) *Engine {
 	t.Helper()
-	e, err := NewEngine(context.Background(), EngineConfig{})
+	return engineOf(t, EngineConfig{})
+}
+
+func engineOf(t testing.TB, cfg EngineConfig) *Engine {
+	t.Helper()
+	e, err := NewEngine(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

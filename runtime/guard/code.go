@@ -3,7 +3,7 @@ package guard
 // code reads the function bodies. Instructions are left to the engine's own
 // validation; what it allocates by before that is bounded here.
 func (c *checker) code(r *reader) {
-	for range r.count("bodies", 4, c.l.Functions) {
+	for range r.count("bodies", 3, c.l.Functions) {
 		size := r.u32()
 		if r.err == nil && uint64(size) > uint64(c.l.BodySize) && uint64(size) <= uint64(r.left()) {
 			r.failf("function %d has %d bytes, the limit is %d", c.m.imported+c.m.code, size, c.l.BodySize)
