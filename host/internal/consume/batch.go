@@ -16,6 +16,7 @@ import (
 // (https://kafka.apache.org/documentation/#recordbatch).
 const (
 	batchPrefix = 12 // base offset and length
+	batchMagic  = 17 // up to the magic byte's end
 	batchHeader = 61 // up to the records
 
 	attrCodec         = 0x07
@@ -51,11 +52,11 @@ func (b batch) count() int32         { return int32(binary.BigEndian.Uint32(b[57
 // cut takes the first whole batch off. ok is false where only a part of one is
 // left: brokers cut the last one off at the fetch's size.
 func cut(raw []byte) (b batch, rest []byte, ok bool, err error) {
-	if len(raw) < batchPrefix+5 { // 5: up to the magic byte
+	if len(raw) < batchMagic {
 		return nil, nil, false, nil
 	}
 	length := int64(int32(binary.BigEndian.Uint32(raw[8:])))
-	if length < 0 {
+	if length < batchMagic-batchPrefix {
 		return nil, nil, false, errRecords
 	}
 	if length > int64(len(raw)-batchPrefix) {

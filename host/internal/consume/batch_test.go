@@ -211,6 +211,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"wrong checksum", flipped, "checksum"},
 		{"old format", join(testBatch{magic: 1, values: []string{"a"}}), "format"},
 		{"negative length", put32(8, -5), "malformed"},
+		{"length that ends before the magic byte", put32(8, 0), "malformed"},
 		{"length of a header alone", put32(8, 20), "malformed"},
 		{"negative last offset", put32(23, -1), "malformed"},
 		{"negative count", put32(57, -1), "malformed"},
