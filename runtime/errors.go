@@ -24,13 +24,13 @@ type TrapError struct {
 	Export string
 	Trap   string // WebAssembly's word for it, or "proc_exit(n)"
 	Stack  string // guest functions, innermost first, one a line; may be empty
-	// Said is what the guest logged as an error or wrote to stderr during the call,
-	// at most 1 KiB, escaped.
+	// Said is what the guest logged as an error or wrote to stderr during the call:
+	// escaped lines, at most 1 KiB. Its first line is part of the error's text.
 	Said string
 }
 
 func (e *TrapError) Error() string {
-	return fmt.Sprintf("plugin %q: call %s: trap: %s%s", e.Plugin, e.Export, e.Trap, said(e.Said))
+	return fmt.Sprintf("plugin %q: call %s: trap: %s%s", e.Plugin, e.Export, e.Trap, said(firstLine(e.Said)))
 }
 
 // DeadlineError says that a call took longer than it may. The instance is made
@@ -71,7 +71,7 @@ type GuestError struct {
 }
 
 func (e *GuestError) Error() string {
-	return fmt.Sprintf("plugin %q: call %s: the plugin answered with error code %d%s", e.Plugin, e.Export, e.Code, said(e.Said))
+	return fmt.Sprintf("plugin %q: call %s: the plugin answered with error code %d%s", e.Plugin, e.Export, e.Code, said(strings.ReplaceAll(e.Said, "\n", "; ")))
 }
 
 func said(s string) string {
@@ -79,6 +79,11 @@ func said(s string) string {
 		return ""
 	}
 	return ": " + s
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }
 
 // LoadError lists everything that keeps a module from being a plugin.

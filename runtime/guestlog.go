@@ -57,7 +57,7 @@ func (in *instance) printLine(fd uint32) {
 // remember keeps the first 1 KiB that a call said about its troubles.
 func (in *instance) remember(line []byte) {
 	if len(in.said) > 0 && len(in.said) < abi.LogLineMax {
-		in.said = append(in.said, "; "...)
+		in.said = append(in.said, '\n')
 	}
 	in.said = append(in.said, line[:min(len(line), max(abi.LogLineMax-len(in.said), 0))]...)
 }
