@@ -20,6 +20,7 @@ type host struct {
 	last    int
 	owners  map[string]owner
 	journal []claimed // of the running call
+	before  effects   // the running call
 	state   map[string]string
 	metrics []string
 	sums    map[string]int64
@@ -27,7 +28,25 @@ type host struct {
 	logs    []string
 }
 
-var _ runtime.Host = (*host)(nil)
+var (
+	_ runtime.Host     = (*host)(nil)
+	_ runtime.Rewinder = (*host)(nil)
+)
+
+// effects are what a call does that its verdicts do not show.
+type effects struct {
+	state map[string]string
+	sums  map[string]int64
+}
+
+// begin notes how things stand before a call.
+func (h *host) begin() { h.before = effects{maps.Clone(h.state), maps.Clone(h.sums)} }
+
+// Rewind undoes what the running call did: it is made again with more room.
+func (h *host) Rewind() {
+	h.state, h.sums = maps.Clone(h.before.state), maps.Clone(h.before.sums)
+	h.settle(0)
+}
 
 // claimed is a claim that record made, and whose the id was before.
 type claimed struct {

@@ -91,6 +91,7 @@ func (r *guestRun) play(ends []int) (results []Result, err error) {
 
 func (r *guestRun) call(end int) (results []Result, done int, err error) {
 	n := r.fill(end)
+	r.h.begin()
 	hook := r.h.c.Hook
 	if hook == abi.OnAcknowledgement || hook == abi.OnCommit {
 		return nil, n, r.seat.Notify(r.ctx, hook, &r.block)
