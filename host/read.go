@@ -23,6 +23,7 @@ const (
 	ReadLatest   = consume.Latest
 	ReadTime     = consume.AtTime
 	ReadOffset   = consume.AtOffset
+	ReadLast     = consume.BeforeEnd
 )
 
 // Read reads topics without a group and commits nothing, until ctx ends, f

@@ -19,7 +19,7 @@ import (
 type Start struct {
 	At     StartAt
 	Time   time.Time // AtTime: the first record that is as young, the end if none
-	Offset int64     // AtOffset, in every partition
+	Offset int64     // AtOffset, in every partition; BeforeEnd, how many records
 }
 
 // StartAt is the kind of a Start.
@@ -31,6 +31,7 @@ const (
 	Latest
 	AtTime
 	AtOffset
+	BeforeEnd // the last ones of each partition, by offsets
 )
 
 // ReadOptions bound a Read. The zero value reads everything and then waits for
@@ -152,6 +153,8 @@ func startOffsets(ctx context.Context, c *cluster.Cluster, tps []klamm.TopicPart
 		return Offsets(ctx, c, everywhere(tps, atLatest), readCommitted)
 	case AtTime:
 		return timeOffsets(ctx, c, tps, s.Time, readCommitted)
+	case BeforeEnd:
+		return beforeEnd(ctx, c, tps, s.Offset, readCommitted)
 	}
 	return Offsets(ctx, c, everywhere(tps, atEarliest), readCommitted)
 }
@@ -169,5 +172,19 @@ func timeOffsets(ctx context.Context, c *cluster.Cluster, tps []klamm.TopicParti
 	}
 	ends, err := Offsets(ctx, c, everywhere(none, atLatest), readCommitted)
 	maps.Copy(starts, ends)
+	return starts, err
+}
+
+// beforeEnd returns the offsets n before the ends, or the first ones where there
+// are fewer.
+func beforeEnd(ctx context.Context, c *cluster.Cluster, tps []klamm.TopicPartition, n int64, readCommitted bool) (map[klamm.TopicPartition]int64, error) {
+	first, err := Offsets(ctx, c, everywhere(tps, atEarliest), readCommitted)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := Offsets(ctx, c, everywhere(tps, atLatest), readCommitted)
+	for tp, end := range starts {
+		starts[tp] = max(first[tp], end-n)
+	}
 	return starts, err
 }
