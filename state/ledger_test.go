@@ -128,6 +128,25 @@ func TestFarFutureRecordKeepsWindow(t *testing.T) {
 	}
 }
 
+// Each new id takes two expired ones along, so that a window full of them
+// shrinks.
+func TestExpiredGo(t *testing.T) {
+	l, s := open(t, state.StoreConfig{}, state.SpaceOptions{})
+	at := func(ref state.Ref, nowMS int64) {
+		s.Claim(ref, "orders", []byte{byte(ref)}, time.Second, nowMS)
+		l.Settle(ref, state.Settlement{Outcome: klamm.Written, NowMS: nowMS})
+	}
+	for ref := range state.Ref(10) {
+		at(ref+1, 1)
+	}
+	for ref := range state.Ref(4) {
+		at(ref+11, 5000)
+	}
+	if got := l.Stats()[0]; got.Entries != 6 || got.Expired != 8 || got.Evictions != 0 {
+		t.Errorf("got %+v, want 6 entries, 8 expired", got)
+	}
+}
+
 func TestUndo(t *testing.T) {
 	l, s := open(t, state.StoreConfig{}, state.SpaceOptions{})
 	claimFresh(t, s, owner, "x")
