@@ -4,36 +4,61 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/interceptor"
 )
 
-// Consume joins the group of [consumer] and calls f with every record of the
-// topics that on_consume lets pass, one at a time, in the order of each
-// partition, until ctx ends or f fails. The record and its bytes are f's until
-// it returns.
+// Consumer reads topics as a member of [consumer]'s group, past the on_consume
+// plugins of their chain.
 //
-// Offsets are committed every auto_commit_interval_ms, before partitions go to
-// another member, and at the end; always only those of records for which f has
-// returned nil, or which a plugin dropped. An error of f ends Consume with that
-// error: its record is not committed and is read again. A record that a plugin
-// failed goes to the plugin's dead-letter topic where it has one; otherwise it
-// ends Consume too, so that it is not lost.
-func (h *Host) Consume(ctx context.Context, topics []string, f func(ctx context.Context, rec *klamm.Record) error) error {
-	group := h.cfg.Consumer.GroupID
-	if group == "" {
-		return errors.New("consume: consumer.group_id is empty; set it in [consumer]")
+// A record is handled when the handler has returned nil for it, or when a plugin
+// dropped or dead-lettered it. Only the offsets of handled records are ever
+// committed, in the order of each partition: every auto_commit_interval_ms
+// unless enable_auto_commit is false, when Commit is called, before partitions go
+// to another member, and at the end. on_commit follows each commit that succeeded.
+//
+// Its methods are safe for concurrent use.
+type Consumer struct {
+	h *Host
+	c *consumption
+}
+
+// Handler handles one record. The record and its bytes are its own until it
+// returns.
+type Handler func(ctx context.Context, rec *klamm.Record) error
+
+// Consumer returns a new member of the group of [consumer] for topics. It joins
+// with Run. Whoever opens it closes it.
+func (h *Host) Consumer(topics ...string) (*Consumer, error) {
+	cfg := &h.cfg.Consumer
+	if cfg.GroupID == "" {
+		return nil, errors.New("consume: consumer.group_id is empty; set it in [consumer]")
 	}
-	c, err := h.newConsumption(group, h.cfg.Consumer.GroupInstanceID, topics, h.consumeChain(topics), h.cfg.Consumer.AutoCommit.Std())
+	every := cfg.AutoCommit.Std()
+	if cfg.EnableAutoCommit != nil && !*cfg.EnableAutoCommit {
+		every = 0
+	}
+	c, err := h.newConsumption(cfg.GroupID, cfg.GroupInstanceID, topics, h.consumeChain(topics), every)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer c.close()
-	c.deliver = func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+	return &Consumer{h: h, c: c}, nil
+}
+
+// Run joins the group and calls f with every record that on_consume lets pass,
+// one at a time, in the order of each partition, until ctx ends or f fails. An
+// error of f ends Run with that error: its record is not committed and is read
+// again. A record that a plugin failed goes to the plugin's dead-letter topic
+// where its policy says so; otherwise it ends Run too, so that it is not lost.
+//
+// Run is called once.
+func (c *Consumer) Run(ctx context.Context, f Handler) error {
+	c.c.deliver = func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 		switch it.Outcome {
 		case klamm.DeadLettered:
-			return h.sendDeadLetter(ctx, it, done, fail)
+			return c.h.sendDeadLetter(ctx, it, done, fail)
 		case klamm.Failed:
 			return fmt.Errorf("consume %s/%d@%d: %w", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
 		}
@@ -43,12 +68,38 @@ func (h *Host) Consume(ctx context.Context, topics []string, f func(ctx context.
 		done(klamm.Written)
 		return nil
 	}
-	return c.run(ctx)
+	return c.c.run(ctx)
+}
+
+// Commit commits the offsets of all records handled so far and waits for the
+// broker's answer (Kafka's commitSync). The handler may call it.
+func (c *Consumer) Commit(ctx context.Context) error { return c.c.commit(ctx) }
+
+// Pause stops the fetching of partitions until Resume. What was fetched before
+// is still handled.
+func (c *Consumer) Pause(tps ...klamm.TopicPartition) { c.c.group.Pause(tps...) }
+
+// Resume goes on with paused partitions.
+func (c *Consumer) Resume(tps ...klamm.TopicPartition) { c.c.group.Resume(tps...) }
+
+// Stats returns the consumer's identity and lag. A handled record is out.
+func (c *Consumer) Stats() PipelineStats { return c.c.stats() }
+
+// Close ends the consumer's plugins. Call it when Run has returned.
+func (c *Consumer) Close() error { return c.c.close() }
+
+// Consume is Consumer, Run and Close in one.
+func (h *Host) Consume(ctx context.Context, topics []string, f Handler) error {
+	c, err := h.Consumer(topics...)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Run(ctx, f), c.Close())
 }
 
 // consumeChain is the chain of the topics, where they have one and the same.
 func (h *Host) consumeChain(topics []string) *chainRun {
-	var run *chainRun
+	run := h.chains.bare
 	for i, t := range topics {
 		of := h.chains.forTopic(t)
 		if i > 0 && of != run {
@@ -75,3 +126,6 @@ func (h *Host) sendDeadLetter(ctx context.Context, it *interceptor.Item, done fu
 	}})
 	return err
 }
+
+// never is the interval of a commit loop that only Commit drives.
+const never = time.Duration(1<<63 - 1)

@@ -23,7 +23,7 @@ type consumption struct {
 	h       *Host
 	name    string
 	log     *slog.Logger
-	every   time.Duration // between commits
+	every   time.Duration // between commits; 0: only when asked
 	group   *consume.Group
 	lane    *consumeLane
 	tally   tally
@@ -48,7 +48,7 @@ type consumption struct {
 // consumeLane is the chain's instances for what is read. Partitions share it.
 type consumeLane struct {
 	mu    sync.Mutex
-	link  *interceptor.Lane // nil: the chain has no on_consume and no on_commit
+	link  *interceptor.Lane
 	batch interceptor.Batch
 }
 
@@ -134,7 +134,7 @@ func awaitDrained(ctx context.Context, pr *progress) {
 
 // close ends the following of what was read and not completed: it is not
 // committed, so it is read again. Such records count as failed here.
-func (c *consumption) close() {
+func (c *consumption) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, pr := range c.all {
@@ -142,11 +142,7 @@ func (c *consumption) close() {
 			c.tally.complete(klamm.Failed)
 		}
 	}
-	if c.lane.link != nil {
-		if err := c.lane.link.Close(context.Background()); err != nil {
-			c.log.Warn("close a chain", "group", c.name, "error", err)
-		}
-	}
+	return c.lane.link.Close(context.Background())
 }
 
 func (c *consumption) take(parts map[string][]int32) map[klamm.TopicPartition]*progress {
@@ -183,9 +179,7 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	for _, rec := range recs {
 		b.Items = append(b.Items, interceptor.Item{Record: rec, Ref: uint64(c.h.consumeRef())})
 	}
-	if c.lane.link != nil {
-		c.lane.link.OnConsume(ctx, b)
-	}
+	c.lane.link.OnConsume(ctx, b)
 	for i := range b.Items {
 		if err := c.one(ctx, pr, &b.Items[i], recs[i].Offset); err != nil {
 			return err
@@ -229,9 +223,6 @@ func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Ite
 // Committed implements consume.Handler.
 func (c *consumption) Committed(offsets map[klamm.TopicPartition]int64) {
 	c.commits.Add(1)
-	if c.lane.link == nil {
-		return
-	}
 	commits := make([]interceptor.Commit, 0, len(offsets))
 	for tp, at := range offsets {
 		commits = append(commits, interceptor.Commit{Topic: tp.Topic, Partition: tp.Partition, Offset: at})
@@ -240,7 +231,11 @@ func (c *consumption) Committed(offsets map[klamm.TopicPartition]int64) {
 }
 
 func (c *consumption) commitLoop(ctx context.Context) {
-	tick := time.NewTicker(c.every)
+	every := c.every
+	if every <= 0 {
+		every = never
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {

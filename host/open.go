@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -61,8 +62,7 @@ func (h *Host) newConsumption(group, instance string, topics []string, run *chai
 	}
 	c.group, err = consume.NewGroup(h.cluster, &h.cfg.Consumer, group, instance, topics, c, h.log)
 	if err != nil {
-		c.close()
-		return nil, err
+		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
 }

@@ -33,7 +33,9 @@ func (h *Host) Run(ctx context.Context) error {
 	started, err := h.startPipelines(ctx)
 	defer func() {
 		for _, p := range started {
-			p.close()
+			if err := p.close(); err != nil {
+				h.log.Warn("close a pipeline", "pipeline", p.name, "error", err)
+			}
 		}
 	}()
 	if err != nil {

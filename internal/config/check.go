@@ -187,9 +187,6 @@ func (k *checker) consumer() {
 		k.fail(at(k.given("consumer", "heartbeat_interval_ms", "session_timeout_ms")),
 			fmt.Sprintf("heartbeat_interval_ms %v is not below session_timeout_ms %v", c.Heartbeat, c.SessionTimeout), "Kafka advises at most a third of it")
 	}
-	if c.GroupID == "" && c.EnableAutoCommit {
-		k.fail(at("enable_auto_commit"), "enable_auto_commit = true without a group_id: there is nobody to commit for", "set group_id in [consumer]")
-	}
 	if c.GroupID == "" && c.GroupInstanceID != "" {
 		k.fail(at("group_instance_id"), "group_instance_id is given without a group_id", "set group_id in [consumer]")
 	}

@@ -57,16 +57,17 @@ func defaultProducer() Producer {
 
 func defaultConsumer() Consumer {
 	return Consumer{
-		AutoOffsetReset: "earliest",
-		IsolationLevel:  "read_committed",
-		AutoCommit:      seconds(5),
-		MaxPollRecords:  500,
-		FetchMinBytes:   1,
-		FetchMaxBytes:   1 << 20,
-		FetchMaxWait:    millis(500),
-		SessionTimeout:  seconds(45),
-		Heartbeat:       seconds(3),
-		Assignor:        "cooperative-sticky",
+		AutoOffsetReset:  "earliest",
+		IsolationLevel:   "read_committed",
+		EnableAutoCommit: boolean(true),
+		AutoCommit:       seconds(5),
+		MaxPollRecords:   500,
+		FetchMinBytes:    1,
+		FetchMaxBytes:    1 << 20,
+		FetchMaxWait:     millis(500),
+		SessionTimeout:   seconds(45),
+		Heartbeat:        seconds(3),
+		Assignor:         "cooperative-sticky",
 	}
 }
 

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -227,11 +229,6 @@ c.toml:1:11: error: version 2 of the configuration is not known
   |
 1 | version = 2
   |           ^ this Klamm reads version 1`},
-		{"auto commit for nobody", "[consumer]\nenable_auto_commit = true\n", `
-c.toml:2:22: error: enable_auto_commit = true without a group_id: there is nobody to commit for
-  |
-2 | enable_auto_commit = true
-  |                      ^^^^ set group_id in [consumer]`},
 		{"grants without what they grant", strings.Replace(good, "[chain", "grants = [\"log\", \"state\", \"hmac\", \"net\"]\n[chain", 1), `
 c.toml:3:18: error: plugin "p" is granted state and has none
   |
@@ -275,6 +272,35 @@ func TestProblemsAreCappedAndCounted(t *testing.T) {
 	if n := strings.Count(text, ": error: "); n != maxShown || !strings.HasSuffix(text, "\nand 5 more") {
 		t.Errorf("%d shown, end %q", n, text[len(text)-20:])
 	}
+}
+
+// TestAFullOfMistakes bounds what a file of a mistake every few bytes costs.
+func TestAFileFullOfMistakes(t *testing.T) {
+	for name, text := range map[string]string{
+		"on one line": "producer = { a0 = 1" + manyKeys(", ", 80_000) + " }",
+		"on many":     "[producer]\n" + manyKeys("\n", 80_000),
+		"values":      "cluster.bootstrap_servers = [" + strings.Repeat("\"\",", 300_000) + "]",
+		"references":  "cluster.bootstrap_servers = [" + strings.Repeat("\"${env:X}\",", 80_000) + "]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, problems := parse(t, text, map[string]string{"X": "secret"})
+			if problems.Errors() < 10_000 || len(problems.All()) > maxKept || strings.Count(problems.Error(), "error: ") > maxShown {
+				t.Errorf("%s, %d kept", problems.Summary(), len(problems.All()))
+			}
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+func manyKeys(separator string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%sk%d = 1", separator, i)
+	}
+	return b.String()
 }
 
 func TestProblemsAreSortedByPlace(t *testing.T) {
