@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,8 +19,6 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/internal/config"
 )
-
-var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 // The defaults of config.Embedded, for configurations built in Go.
 const (
@@ -100,9 +97,9 @@ func start(cfg *config.Embedded, o Options) (*Broker, error) {
 	}
 	b := &Broker{cluster: c, addrs: c.ListenAddrs()}
 	for _, topic := range cfg.Topics {
-		if !topicName.MatchString(topic) { // kfake takes any
+		if err := klamm.CheckTopic(topic); err != nil { // kfake takes any name
 			c.Close()
-			return nil, fmt.Errorf("embedded broker: create topic %q: %w: up to 249 letters, digits, \".\", \"_\" and \"-\" are allowed", topic, klamm.ErrInvalidTopic)
+			return nil, fmt.Errorf("embedded broker: create topic %q: %w", topic, err)
 		}
 		// 0 is the default number of partitions.
 		if err := c.CreateTopic(topic, 0, nil); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/IBM/sarama"
+
+	"github.com/klamm-io/klamm"
 )
 
 // CreateTopic makes a topic. partitions and replication of -1 are the broker's
@@ -14,7 +16,7 @@ import (
 // until ctx ends. A topic that exists is a *klamm.BrokerError with
 // klamm.CodeTopicAlreadyExists.
 func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32, replication int16, configs map[string]string) error {
-	if err := checkTopicName(name); err != nil {
+	if err := klamm.CheckTopic(name); err != nil {
 		return err
 	}
 	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: replication, ConfigEntries: make(map[string]*string)}

@@ -84,7 +84,6 @@ func Open(ctx context.Context, cfg *config.Cluster, o Options) (*Cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	// sarama must not find TLS-less connections, so it gets our dialer too.
 	if c.client, err = sarama.NewClient(s.addrs, c.Config()); err != nil {
 		first.close()
 		return nil, err
@@ -163,7 +162,7 @@ func (c *Cluster) NewClient(conf *sarama.Config) (sarama.Client, error) {
 func (c *Cluster) Config() *sarama.Config {
 	conf := *c.settings.sarama
 	conf.Net.Proxy.Enable = true
-	conf.Net.Proxy.Dialer = &plainDialer{tls: c.settings.tls, timeout: c.settings.dialTimeout}
+	conf.Net.Proxy.Dialer = &clientDialer{tls: c.settings.tls, timeout: c.settings.dialTimeout}
 	return &conf
 }
 

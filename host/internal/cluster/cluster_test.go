@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -132,6 +133,9 @@ func TestOpenAndDial(t *testing.T) {
 			for p := range topic.Partitions {
 				leader, _ := c.Leader("t", int32(p))
 				rawMetadata(t, c, leader, "t")
+			}
+			if at, err := c.Client().GetOffset("t", 0, sarama.OffsetNewest); err != nil || at != 0 {
+				t.Errorf("sarama's client: offset %d, %v", at, err)
 			}
 		})
 	}

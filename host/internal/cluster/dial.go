@@ -275,13 +275,13 @@ func (c *firstAnswerConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// plainDialer is for sarama clients that keep their connections.
-type plainDialer struct {
+// clientDialer is for sarama clients that keep their connections.
+type clientDialer struct {
 	tls     *tls.Config
 	timeout time.Duration
 }
 
-func (d *plainDialer) Dial(network, addr string) (net.Conn, error) {
+func (d *clientDialer) Dial(network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.timeout, errDialTimeout{d.timeout})
 	defer cancel()
 	return (&captureDialer{ctx: ctx, tls: d.tls, dialTimeout: d.timeout}).Dial(network, addr)

@@ -93,7 +93,7 @@ func (c *Cluster) Refresh(topics ...string) {
 		}
 	}
 	for _, name := range topics {
-		if checkTopicName(name) == nil {
+		if klamm.CheckTopic(name) == nil {
 			c.entryLocked(name).wanted = true
 		}
 	}
@@ -148,7 +148,7 @@ func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) {
 	if t := c.Topic(name); t != nil {
 		return t, nil
 	}
-	if err := checkTopicName(name); err != nil {
+	if err := klamm.CheckTopic(name); err != nil {
 		return nil, err
 	}
 	what := fmt.Sprintf("topic %q: metadata", name)

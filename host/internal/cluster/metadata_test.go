@@ -361,6 +361,29 @@ func TestBrokerLost(t *testing.T) {
 	}
 }
 
+func TestAllBrokersLost(t *testing.T) {
+	b := startBroker(t, config.Embedded{Topics: []string{"t"}}, broker.Options{})
+	c := mustOpen(t, clusterConfig(b))
+	known, err := c.AwaitTopic(testContext(t), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	_, err = c.AwaitTopic(ctx, "u")
+	if !errors.Is(err, klamm.ErrTimeout) || !errors.Is(err, klamm.ErrBrokerUnreachable) {
+		t.Errorf("%v is not ErrTimeout for ErrBrokerUnreachable", err)
+	}
+	wantError(t, err, b.Addrs()[0], "nothing listens there")
+	if c.Topic("t") != known {
+		t.Error("what was known of another topic is gone")
+	}
+	if _, _, err := c.InitProducerID(ctx, "", 0, -1, -1); !errors.Is(err, klamm.ErrTimeout) {
+		t.Errorf("InitProducerID: %v is not ErrTimeout", err)
+	}
+}
+
 func TestMerge(t *testing.T) {
 	id := [16]byte{1}
 	part := func(n, leader, epoch int32, err sarama.KError) *sarama.PartitionMetadata {

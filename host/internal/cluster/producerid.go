@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -126,10 +125,14 @@ func (c *Cluster) retry(ctx context.Context, what string, f func(context.Context
 	defer cancel()
 	stop := context.AfterFunc(c.ctx, cancel)
 	defer stop()
+	var last error // that is not ctx's own end
 	for n := 1; ; n++ {
 		err := f(ctx)
 		if err == nil {
 			return nil
+		}
+		if ctx.Err() == nil {
+			last = err
 		}
 		if closed := c.closedError(); closed != nil {
 			return fmt.Errorf("%s: %w", what, closed)
@@ -143,10 +146,7 @@ func (c *Cluster) retry(ctx context.Context, what string, f func(context.Context
 			if closed := c.closedError(); closed != nil {
 				return fmt.Errorf("%s: %w", what, closed)
 			}
-			if errors.Is(err, ctx.Err()) {
-				err = errors.New("no answer yet")
-			}
-			return ended(ctx, what, err)
+			return ended(ctx, what, last)
 		}
 	}
 }

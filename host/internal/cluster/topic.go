@@ -1,13 +1,10 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/IBM/sarama"
-
-	"github.com/klamm-io/klamm"
 )
 
 // Topic is what is known of a topic at one moment. It never changes.
@@ -100,27 +97,4 @@ func (t *Topic) withLeader(partition, broker, epoch int32) *Topic {
 	n.Partitions = slices.Clone(t.Partitions)
 	n.Partitions[partition] = Partition{Leader: broker, LeaderEpoch: epoch}
 	return &n
-}
-
-// checkTopicName follows Kafka's rule (org.apache.kafka.common.internals.Topic).
-func checkTopicName(name string) error {
-	var why error
-	switch {
-	case name == "":
-		why = errors.New("it is empty")
-	case name == "." || name == "..":
-		why = errors.New(`"." and ".." are reserved`)
-	case len(name) > 249:
-		why = fmt.Errorf("it has %d characters, 249 are allowed", len(name))
-	}
-	for i := 0; i < len(name) && why == nil; i++ {
-		c := name[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
-			why = fmt.Errorf("character %q; letters, digits, \".\", \"_\" and \"-\" are allowed", name[i:i+1])
-		}
-	}
-	if why == nil {
-		return nil
-	}
-	return fmt.Errorf("topic %q: %w: %w", name, klamm.ErrInvalidTopic, why)
 }

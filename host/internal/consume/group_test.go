@@ -765,6 +765,28 @@ func TestLeadersMove(t *testing.T) {
 	}
 }
 
+// TestCoordinatorMoves: heartbeats and commits follow it.
+func TestCoordinatorMoves(t *testing.T) {
+	x := newBench(t, 2, 3, "t")
+	m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
+	total := 0
+	for round := range 4 {
+		x.produce(t, "t", 2, round*5, 5)
+		total += 10
+		m.waitRead(t, total)
+		if err := m.group.Commit(testContext(t), m.positions()); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if got := x.committed(t, "g"); got[tp("t", 0)] != int64(total/2) || got[tp("t", 1)] != int64(total/2) {
+			t.Errorf("round %d: kadm sees %v, want %d", round, got, total/2)
+		}
+		x.Cluster().RehashCoordinators()
+	}
+	if m.lost > 0 {
+		t.Errorf("partitions were lost %d times", m.lost)
+	}
+}
+
 // TestSlowPartitionDoesNotHoldOthers: they are led by the same broker.
 func TestSlowPartitionDoesNotHoldOthers(t *testing.T) {
 	x := newBench(t, 2, 1, "t")

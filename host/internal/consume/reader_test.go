@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/cluster"
+	"github.com/klamm-io/klamm/internal/broker"
 	"github.com/klamm-io/klamm/internal/config"
 )
 
@@ -57,6 +60,8 @@ func TestReadToTheEnd(t *testing.T) {
 		{"offset behind the end", ReadOptions{Start: Start{At: AtOffset, Offset: 700}}, n},
 		{"time", ReadOptions{Start: Start{At: AtTime, Time: start.Add(4500 * time.Millisecond)}}, 5},
 		{"time in the future", ReadOptions{Start: Start{At: AtTime, Time: start.Add(time.Hour)}}, n},
+		{"before the end", ReadOptions{Start: Start{At: BeforeEnd, Offset: 3}}, n - 3},
+		{"further before the end than the start", ReadOptions{Start: Start{At: BeforeEnd, Offset: 300}}, 0},
 		{"its partition", ReadOptions{Partitions: []int32{1}}, 0},
 		{"other partitions", ReadOptions{Partitions: []int32{0, 2}}, n},
 	}
@@ -214,4 +219,34 @@ func TestRemaining(t *testing.T) {
 	if diff := cmp.Diff(map[klamm.TopicPartition]int64{tp("t", 1): 4}, remaining("other")); diff != "" {
 		t.Errorf("with deleted records (-want +got):\n%s", diff)
 	}
+}
+
+// BenchmarkRead reads from a broker that answers every fetch with the same 1 MB
+// batch of 100 byte values.
+func BenchmarkRead(b *testing.B) {
+	br, err := broker.Start(b.Context(), &config.Embedded{Partitions: 4, Topics: []string{"t"}}, broker.Options{Kafka: []kfake.Opt{kfake.SyntheticFetch(kfake.SyntheticBatch{})}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer br.Close()
+	c, err := cluster.Open(b.Context(), &config.Cluster{BootstrapServers: br.Addrs()}, cluster.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	var n atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	err = Read(ctx, c, &config.Consumer{}, []string{"t"}, ReadOptions{}, func(_ klamm.TopicPartition, recs []klamm.Record, _ int64) error {
+		if n.Add(int64(len(recs))) >= int64(b.N) {
+			cancel()
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(n.Load())/b.Elapsed().Seconds(), "records/s")
 }
