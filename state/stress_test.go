@@ -34,6 +34,7 @@ type stress struct {
 	written   []atomic.Int32 // by id
 	dropped   []atomic.Int32 // by id
 	failed    atomic.Int32
+	crossed   atomic.Int32
 }
 
 // flown is a record that passed its chain, or was settled by its commit.
@@ -51,7 +52,8 @@ func newStress(t *testing.T, records, ids int, faulty bool) *stress {
 	}
 }
 
-func (s *stress) idOf(ref state.Ref) int { return int(ref) * 7919 / 16 % s.ids }
+// idOf gives the records that the goroutines judge at the same time the same id.
+func (s *stress) idOf(ref state.Ref) int { return int(ref) / stressJudges % s.ids }
 
 func (s *stress) id(ref state.Ref) []byte {
 	return binary.LittleEndian.AppendUint32(nil, uint32(s.idOf(ref)))
@@ -127,6 +129,7 @@ func (s *stress) passes(ref state.Ref, a state.Answer) bool {
 	}
 	r, settled := a.Wait.Commit(ref, "dedup")
 	if settled && errors.Is(r.Err, state.ErrCrossed) {
+		s.crossed.Add(1)
 		return true
 	}
 	if settled {
@@ -139,9 +142,14 @@ func (s *stress) passes(ref state.Ref, a state.Answer) bool {
 func (s *stress) acknowledge() {
 	for f := range s.sent {
 		refs, fates := []state.Ref{f.ref}, []state.Settlement{f.settle}
-		for len(s.sent) > 0 && len(refs) < stressBatch {
-			if f, ok := <-s.sent; ok {
-				refs, fates = append(refs, f.ref), append(fates, f.settle)
+		for more := true; more && len(refs) < stressBatch; {
+			select {
+			case f, ok := <-s.sent:
+				if more = ok; ok {
+					refs, fates = append(refs, f.ref), append(fates, f.settle)
+				}
+			default:
+				more = false
 			}
 		}
 		resolved := s.ledger.SettleAll(refs, fates, nil)
@@ -194,6 +202,7 @@ func TestConcurrentChains(t *testing.T) {
 					t.Fatalf("record %d has %d completions", ref, n)
 				}
 			}
+			t.Logf("%d crossed", s.crossed.Load())
 			total := s.failed.Load()
 			for id := range ids {
 				w, d := s.written[id].Load(), s.dropped[id].Load()
