@@ -13,10 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/klamm-io/klamm"
-	"github.com/klamm-io/klamm/cmd/klamm/internal/jsonrec"
-	"github.com/klamm-io/klamm/cmd/klamm/internal/layout"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/internal/config"
+	"github.com/klamm-io/klamm/internal/recordio"
 )
 
 // consumeOptions are the flags of `klamm consume`.
@@ -149,6 +148,9 @@ func parseOffset(text string, group bool) (host.ReadStart, error) {
 	case group:
 		return host.ReadStart{}, usagef("--offset %d does not go with --group: a group starts where it has committed, or at start or end", n)
 	}
+	if n < 0 {
+		return host.ReadStart{At: host.ReadLast, Offset: -n}, nil
+	}
 	return host.ReadStart{At: host.ReadOffset, Offset: n}, nil
 }
 
@@ -157,13 +159,13 @@ type printer func(dst []byte, rec *klamm.Record) []byte
 
 func (a *app) recordPrinter(format string) (printer, error) {
 	if a.json() {
-		return jsonrec.Append, nil
+		return recordio.AppendJSON, nil
 	}
-	l, err := layout.Parse(format)
+	f, err := recordio.ParseFormat(format)
 	if err != nil {
 		return nil, &failure{err: err, code: exitUsage}
 	}
-	return l.Append, nil
+	return f.Append, nil
 }
 
 // errEnough ends a consumption whose -n is reached.

@@ -120,6 +120,7 @@ var mends = []struct {
 }{
 	{klamm.ErrBrokerUnreachable, "check the addresses, TLS and SASL in [cluster]; to try without Kafka run `klamm broker` in another terminal"},
 	{klamm.ErrUnknownTopic, "create it with `klamm topic create TOPIC`, or set cluster.allow_auto_create_topics = true"},
+	{klamm.ErrInvalidPartition, "look at `klamm topic describe TOPIC`, or leave the partition to the partitioner"},
 	{klamm.ErrInvalidTopic, "a topic name has at most 249 of the letters a-z A-Z 0-9 . _ - and is not . or .."},
 	{klamm.ErrRecordTooLarge, "raise producer.max_request_size, and max.message.bytes of the topic, or send smaller records"},
 	{klamm.ErrOutcomeUnknown, "the record may be in the log: read the topic before sending it again"},

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/klamm-io/klamm"
-	"github.com/klamm-io/klamm/cmd/klamm/internal/jsonrec"
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/recordio"
 )
 
 // explainOptions are the flags of `klamm explain`.
@@ -90,16 +88,12 @@ func (a *app) readRecord(topic, file string) (*klamm.Record, error) {
 		defer f.Close()
 		in, name = f, file
 	}
-	line, err := oneLine(bufio.NewReader(in))
-	if err == io.EOF || err == nil && len(bytes.TrimSpace(line)) == 0 {
+	rec, err := recordio.NewReader(in, recordio.ReaderOptions{JSON: true}).Read()
+	if err == io.EOF {
 		return nil, usagef("%s holds no record; give one line of JSON, or --value", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	rec, err := jsonrec.Parse(line)
-	if err != nil {
-		return nil, todo(fmt.Errorf("%s:1: %w", name, err), "a record is one line, as `klamm consume -o json` prints it")
+		return nil, todo(lineError(name, err), "a record is one line, as `klamm consume -o json` prints it")
 	}
 	rec.Topic = topic
 	return rec, nil

@@ -1,37 +1,38 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/internal/recordio"
 )
 
-// maxLine bounds a line of stdin: more than any broker takes by default, less
-// than would hurt.
-const maxLine = 64 << 20
-
-// lineReader reads lines on a goroutine of its own, so that a Ctrl-C does not
-// wait for stdin. That goroutine ends with the process or with stdin.
-type lineReader struct{ lines chan lineOrError }
-
-type lineOrError struct {
-	line []byte
+// stdinRecord is a record and the line that it stood on.
+type stdinRecord struct {
+	rec  *klamm.Record
+	line int
 	err  error
 }
 
-func readLines(ctx context.Context, in io.Reader) *lineReader {
-	r := &lineReader{lines: make(chan lineOrError, 256)}
+// stdinRecords reads records on a goroutine of its own, so that a Ctrl-C does
+// not wait for stdin. That goroutine ends with stdin or with the process.
+type stdinRecords chan stdinRecord
+
+func readRecords(ctx context.Context, in io.Reader, o recordio.ReaderOptions) stdinRecords {
+	records := make(stdinRecords, 256)
 	go func() {
-		defer close(r.lines)
-		buffered := bufio.NewReaderSize(in, 64<<10)
+		defer close(records)
+		r := recordio.NewReader(in, o)
 		for {
-			line, err := oneLine(buffered)
+			rec, err := r.Read()
 			if err == io.EOF {
 				return
 			}
 			select {
-			case r.lines <- lineOrError{line, err}:
+			case records <- stdinRecord{rec, r.Line(), err}:
 			case <-ctx.Done():
 				return
 			}
@@ -40,43 +41,36 @@ func readLines(ctx context.Context, in io.Reader) *lineReader {
 			}
 		}
 	}()
-	return r
+	return records
 }
 
-// next returns the next line without its newline, io.EOF after the last one, or
-// why ctx ended.
-func (r *lineReader) next(ctx context.Context) ([]byte, error) {
+// next returns the next record, io.EOF after the last one, or why ctx ended.
+func (s stdinRecords) next(ctx context.Context) (stdinRecord, error) {
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return stdinRecord{}, err
 	}
 	select {
-	case l, ok := <-r.lines:
+	case r, ok := <-s:
 		if !ok {
-			return nil, io.EOF
+			return r, io.EOF
 		}
-		return l.line, l.err
+		return r, lineError("stdin", r.err)
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return stdinRecord{}, context.Cause(ctx)
 	}
 }
 
-// oneLine reads to the next newline. The last line may lack it; io.EOF means
-// that there is no further line.
-func oneLine(in *bufio.Reader) ([]byte, error) {
-	line := []byte{} // never nil: an empty line is an empty value, not null
-	for {
-		part, err := in.ReadSlice('\n')
-		line = append(line, part...)
-		switch {
-		case len(line) > maxLine:
-			return nil, fmt.Errorf("the line is longer than %d MiB", maxLine>>20)
-		case err == nil:
-			return line[:len(line)-1], nil
-		case err == bufio.ErrBufferFull:
-		case err == io.EOF && len(line) > 0:
-			return line, nil
-		default:
-			return nil, err
-		}
+// lineError writes a line's error as file:line:column: what.
+func lineError(file string, err error) error {
+	var at *recordio.LineError
+	var parse *recordio.ParseError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &at):
+		return fmt.Errorf("%s: %w", file, err)
+	case errors.As(at.Err, &parse):
+		return fmt.Errorf("%s:%d:%d: %s", file, at.Line, parse.Column, parse.Reason)
 	}
+	return fmt.Errorf("%s:%d: %w", file, at.Line, at.Err)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/klamm-io/klamm"
-	"github.com/klamm-io/klamm/cmd/klamm/internal/jsonrec"
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/recordio"
 )
 
 // produceOptions are the flags of `klamm produce`.
@@ -25,6 +25,7 @@ type produceOptions struct {
 	partition int32
 	keep      bool
 	create    bool
+	nulls     bool
 }
 
 func (a *app) produceCommand() *cobra.Command {
@@ -43,11 +44,11 @@ Records that fail are told on stderr with their line; a summary follows, with
   klamm consume orders -o json --offset start --exit-at-end | klamm produce copy -i json`,
 		Args: exactly("TOPIC"), ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			shape, err := o.shape(args[0])
+			s, err := o.shaper(args[0])
 			if err != nil {
 				return err
 			}
-			return a.produce(cmd.Context(), args[0], o, shape)
+			return a.produce(cmd.Context(), s, o.create)
 		},
 	}
 	f := cmd.Flags()
@@ -55,6 +56,7 @@ Records that fail are told on stderr with their line; a summary follows, with
 	f.StringVarP(&o.key, "key", "k", "", "`key` of every record")
 	f.StringVarP(&o.separator, "key-separator", "K", "", "`text` between key and value; a line without it has no key")
 	f.StringArrayVarP(&o.headers, "header", "H", nil, "`name=value` on every record; may be repeated")
+	f.BoolVar(&o.nulls, "empty-is-null", false, "an empty key or value of a line is null, a tombstone")
 	f.Int32VarP(&o.partition, "partition", "p", -1, "`number` of the partition; -1: the partitioner chooses")
 	f.BoolVar(&o.keep, "keep-partition", false, "with -i json: to the partition that the record names")
 	f.BoolVar(&o.create, "create", false, "create the topic if it does not exist")
@@ -62,21 +64,28 @@ Records that fail are told on stderr with their line; a summary follows, with
 	return cmd
 }
 
-// shape turns a line of stdin into a record.
-type shape func(line []byte) (*klamm.Record, error)
+// shaper makes of a record as it was read the one that is sent.
+type shaper struct {
+	common klamm.Record
+	reader recordio.ReaderOptions
+	keep   bool // the partition that the record names
+}
 
-func (o *produceOptions) shape(topic string) (shape, error) {
+func (o *produceOptions) shaper(topic string) (*shaper, error) {
 	common, err := o.common(topic)
 	if err != nil {
 		return nil, err
 	}
+	s := &shaper{common: common, keep: o.keep}
 	switch o.input {
 	case "lines":
-		return func(line []byte) (*klamm.Record, error) { return o.fromLine(common, line), nil }, nil
+		s.reader.KeyDelimiter, s.reader.EmptyIsNull = o.separator, o.nulls
 	case "json":
-		return func(line []byte) (*klamm.Record, error) { return o.fromJSON(common, line) }, nil
+		s.reader.JSON = true
+	default:
+		return nil, usagef("--input %q: there are lines and json", o.input)
 	}
-	return nil, usagef("--input %q: there are lines and json", o.input)
+	return s, nil
 }
 
 func (o *produceOptions) common(topic string) (klamm.Record, error) {
@@ -97,33 +106,19 @@ func (o *produceOptions) common(topic string) (klamm.Record, error) {
 	return rec, nil
 }
 
-func (o *produceOptions) fromLine(rec klamm.Record, line []byte) *klamm.Record {
-	rec.Value = line
-	if o.separator != "" {
-		if key, value, ok := strings.Cut(string(line), o.separator); ok {
-			rec.Key, rec.Value = []byte(key), []byte(value)
-		}
-	}
-	return &rec
-}
-
-func (o *produceOptions) fromJSON(common klamm.Record, line []byte) (*klamm.Record, error) {
-	rec, err := jsonrec.Parse(line)
-	if err != nil {
-		return nil, err
-	}
-	rec.Topic, rec.Target = common.Topic, common.Target
-	if o.keep && rec.Partition >= 0 {
+func (s *shaper) shape(rec *klamm.Record) *klamm.Record {
+	rec.Topic, rec.Target = s.common.Topic, s.common.Target
+	if s.keep && rec.Partition >= 0 {
 		rec.Target = klamm.ToPartition(rec.Partition)
 	}
 	if rec.Key == nil {
-		rec.Key = common.Key
+		rec.Key = s.common.Key
 	}
-	rec.Headers = append(rec.Headers, common.Headers...)
-	return rec, nil
+	rec.Headers = append(rec.Headers, s.common.Headers...)
+	return rec
 }
 
-func (a *app) produce(ctx context.Context, topic string, o produceOptions, s shape) error {
+func (a *app) produce(ctx context.Context, s *shaper, create bool) error {
 	h, err := a.openClient(ctx)
 	if err != nil {
 		return err
@@ -132,8 +127,8 @@ func (a *app) produce(ctx context.Context, topic string, o produceOptions, s sha
 	if err != nil {
 		return err
 	}
-	if o.create {
-		if err := createIfMissing(ctx, h, topic); err != nil {
+	if create {
+		if err := createIfMissing(ctx, h, s.common.Topic); err != nil {
 			return errors.Join(err, h.Close(ctx))
 		}
 	}
@@ -179,7 +174,7 @@ type produceRun struct {
 }
 
 // all sends every line and waits for the last completion.
-func (r *produceRun) all(ctx context.Context, p *host.Producer, s shape) error {
+func (r *produceRun) all(ctx context.Context, p *host.Producer, s *shaper) error {
 	err := r.send(ctx, p, s)
 	// What was accepted is completed whatever ended the sending: nothing that
 	// stood before a bad line is lost.
@@ -192,32 +187,33 @@ func (r *produceRun) all(ctx context.Context, p *host.Producer, s shape) error {
 	return err
 }
 
-func (r *produceRun) send(ctx context.Context, p *host.Producer, s shape) error {
-	lines := readLines(ctx, r.a.in)
-	for number := 1; ; number++ {
-		line, err := lines.next(ctx)
+func (r *produceRun) send(ctx context.Context, p *host.Producer, s *shaper) error {
+	records := readRecords(ctx, r.a.in, s.reader)
+	for {
+		in, err := records.next(ctx)
 		switch {
 		case err == io.EOF:
 			return nil
+		case err != nil && in.err != nil:
+			return todo(err, "mend the line; %s, so go on with `tail -n +%d`", taken(in.line-1), in.line)
 		case err != nil:
-			return fmt.Errorf("stdin:%d: %w", number, err)
+			return err
 		}
-		rec, err := s(line)
-		if err != nil {
-			return todo(fmt.Errorf("stdin:%d: %w", number, err),
-				"mend the line; %s before it were taken, so go on with `tail -n +%d`", lineCount(number-1), number)
-		}
-		if err := r.one(ctx, p, rec, number); err != nil {
+		if err := r.one(ctx, p, s.shape(in.rec), in.line); err != nil {
 			return err
 		}
 	}
 }
 
-func lineCount(n int) string {
-	if n == 1 {
-		return "the 1 line"
+// taken says what became of the n lines before a bad one.
+func taken(n int) string {
+	switch n {
+	case 0:
+		return "nothing was sent yet"
+	case 1:
+		return "line 1 was sent"
 	}
-	return fmt.Sprintf("the %d lines", n)
+	return fmt.Sprintf("lines 1 to %d were sent", n)
 }
 
 func (r *produceRun) one(ctx context.Context, p *host.Producer, rec *klamm.Record, number int) error {

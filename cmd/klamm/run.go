@@ -135,7 +135,7 @@ func (d *daemon) run(ctx context.Context) error {
 	err := d.h.Run(ctx)
 	stop()
 	besides.Wait()
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errInterrupted) {
 		err = nil // the first Ctrl-C: the wanted end
 	}
 	return err
@@ -166,7 +166,7 @@ func (d *daemon) drain() error {
 	d.h = nil
 	d.mu.Unlock()
 	patience := d.s.Host.DrainTimeout.Std()
-	d.log.Info("draining", "drain_timeout", patience)
+	d.log.Info("draining", "drain_timeout", patience.String())
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := h.Close(ctx)
