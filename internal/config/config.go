@@ -112,9 +112,9 @@ type Producer struct {
 type Consumer struct {
 	GroupID          string         `toml:"group_id"`
 	GroupInstanceID  string         `toml:"group_instance_id"`
-	AutoOffsetReset  OffsetReset    `toml:"auto_offset_reset"` // default earliest
-	IsolationLevel   IsolationLevel `toml:"isolation_level"`   // default read_committed
-	EnableAutoCommit *bool          `toml:"enable_auto_commit"` // default true
+	AutoOffsetReset  OffsetReset    `toml:"auto_offset_reset"`             // default earliest
+	IsolationLevel   IsolationLevel `toml:"isolation_level"`               // default read_committed
+	EnableAutoCommit *bool          `toml:"enable_auto_commit"`            // default true
 	AutoCommit       Duration       `toml:"auto_commit_interval_ms"`       // default 5s
 	MaxPollRecords   int            `toml:"max_poll_records"`              // default 500
 	FetchMinBytes    Size           `toml:"fetch_min_bytes"`               // default 1

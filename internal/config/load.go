@@ -105,14 +105,14 @@ func parseTree(s *Source, problems *Problems) map[string]any {
 		problems.addAt(Place{}, nil, Error, fmt.Sprintf("the file is larger than %s", Size(maxFileSize)), "is it a configuration?")
 		return nil
 	}
-	s.index = scan(string(s.Text), s.bom)
+	s.index = scan(s.text, s.bom)
 	if s.index.tooDeep.valid() {
 		problems.addAt(s.place(s.index.tooDeep), nil, Error, fmt.Sprintf("tables, lists or keys nest deeper than %d", maxDepth), "")
 		return nil
 	}
 	s.markSecrets()
 	var tree map[string]any
-	meta, err := decodeTOML(string(s.Text), &tree)
+	meta, err := decodeTOML(s.text, &tree)
 	if err != nil {
 		reportSyntax(s, problems, err)
 		return nil
@@ -204,7 +204,7 @@ func (c *Config) literalSecrets() (paths [][]string) {
 		if s == "" || n == nil || !n.value.valid() {
 			return
 		}
-		if !strings.Contains(string(c.Source.Text[n.value.start:n.value.end]), "${") {
+		if !strings.Contains(c.Source.text[n.value.start:n.value.end], "${") {
 			paths = append(paths, path)
 		}
 	}

@@ -39,8 +39,13 @@ type Problem struct {
 	Suggestion string
 }
 
-// maxShown is how many problems are printed.
-const maxShown = 20
+const (
+	// maxShown is how many problems are printed.
+	maxShown = 20
+	// maxKept is how many are kept; the others are counted. A file that is no
+	// configuration at all can hold a mistake every four bytes.
+	maxKept = 1000
+)
 
 // Problems are the mistakes of one configuration. As an error they print as
 // they are shown to people: up to 20, sorted by place, each with its source
@@ -48,12 +53,14 @@ const maxShown = 20
 type Problems struct {
 	source *Source
 	list   []Problem
+	more   int // errors beyond maxKept
 	// unknownIn are the tables that hold an unknown key. What such a table
 	// lacks is most likely that key, so it is not reported as missing too.
 	unknownIn map[string]bool
 	// outside are the values that references stood for. They may be secrets, so
 	// problems show the references instead.
 	outside []outsideValue
+	known   map[string]bool // paths that have an error
 }
 
 type outsideValue struct{ value, written string }
@@ -64,24 +71,50 @@ func NewProblems(s *Source) *Problems { return &Problems{source: s} }
 
 // Add adds a problem of the setting at path, at its value's place.
 func (p *Problems) Add(path []string, severity Severity, what, suggestion string) {
-	p.addAt(p.source.At(path...), path, severity, what, suggestion)
+	if !p.full(severity) {
+		p.addAt(p.source.At(path...), path, severity, what, suggestion)
+	}
+}
+
+// full reports whether nothing more is kept, and counts what is not.
+func (p *Problems) full(s Severity) bool {
+	if len(p.list) < maxKept {
+		return false
+	}
+	if s == Error {
+		p.more++
+	}
+	return true
 }
 
 // AddKey is Add at the place of the setting's key.
 func (p *Problems) AddKey(path []string, severity Severity, what, suggestion string) {
-	p.addAt(p.source.KeyAt(path...), path, severity, what, suggestion)
+	if !p.full(severity) {
+		p.addAt(p.source.KeyAt(path...), path, severity, what, suggestion)
+	}
 }
 
 func (p *Problems) addAt(at Place, path []string, severity Severity, what, suggestion string) {
 	path = append([]string(nil), path...)
 	what, suggestion = p.scrub(what), p.scrub(suggestion)
 	p.list = append(p.list, Problem{severity, path, at, what, suggestion})
+	if severity == Error {
+		if p.known == nil {
+			p.known = map[string]bool{}
+		}
+		p.known[joinPath(path)] = true
+	}
 }
 
 // hide makes problems show written for value from now on. Short values hide
 // nothing worth it, and would garble the text.
 func (p *Problems) hide(value, written string) {
-	if len(value) < 4 || value == written {
+	for _, o := range p.outside {
+		if o.value == value {
+			return
+		}
+	}
+	if len(value) < 4 || value == written || len(p.outside) == maxKept {
 		return
 	}
 	p.outside = append(p.outside, outsideValue{value, written})
@@ -104,19 +137,13 @@ func (p *Problems) missing(table []string, key, what, suggestion string) {
 	if p.unknownIn[joinPath(table)] || p.has(join(table, key)) {
 		return
 	}
-	p.AddKey(table, Error, what, suggestion)
-	p.list[len(p.list)-1].Path = join(table, key)
+	if !p.full(Error) {
+		p.addAt(p.source.KeyAt(table...), join(table, key), Error, what, suggestion)
+	}
 }
 
-// has reports whether an error of the setting at path is known.
-func (p *Problems) has(path []string) bool {
-	for _, q := range p.list {
-		if q.Severity == Error && joinPath(q.Path) == joinPath(path) {
-			return true
-		}
-	}
-	return false
-}
+// has reports whether an error of the setting at path is kept.
+func (p *Problems) has(path []string) bool { return p.known[joinPath(path)] }
 
 // All returns the problems sorted by place, errors before warnings at the same.
 func (p *Problems) All() []Problem {
@@ -137,15 +164,25 @@ func (p *Problems) All() []Problem {
 	return sorted
 }
 
-// Errors and Warnings count the problems of that severity.
-func (p *Problems) Errors() int { return p.count(Error) }
+// Errors counts the errors.
+func (p *Problems) Errors() int {
+	if p == nil {
+		return 0
+	}
+	return p.count(Error) + p.more
+}
 
 // Warnings counts the warnings.
-func (p *Problems) Warnings() int { return p.count(Warning) }
+func (p *Problems) Warnings() int {
+	if p == nil {
+		return 0
+	}
+	return p.count(Warning)
+}
 
 func (p *Problems) count(s Severity) (n int) {
-	for _, q := range p.All() {
-		if q.Severity == s {
+	for i := range p.list {
+		if p.list[i].Severity == s {
 			n++
 		}
 	}
@@ -182,16 +219,17 @@ func (p *Problems) Error() string {
 // Render prints the problems as people read them, with colours if asked.
 func (p *Problems) Render(w io.Writer, colour bool) {
 	all := p.All()
+	lines := map[int]string{} // as they may be shown
 	for i, q := range all {
 		if i == maxShown {
-			fmt.Fprintf(w, "and %d more\n", len(all)-maxShown)
+			fmt.Fprintf(w, "and %d more\n", len(all)-maxShown+p.more)
 			return
 		}
-		p.render(w, q, colour)
+		p.render(w, q, lines, colour)
 	}
 }
 
-func (p *Problems) render(w io.Writer, q Problem, colour bool) {
+func (p *Problems) render(w io.Writer, q Problem, lines map[int]string, colour bool) {
 	where := pathName(q.Path)
 	if p.source != nil {
 		where = p.source.Path
@@ -213,7 +251,12 @@ func (p *Problems) render(w io.Writer, q Problem, colour bool) {
 		}
 		return
 	}
-	text, pad, carets := p.excerpt(q.Place)
+	line, ok := lines[q.Place.Line]
+	if !ok {
+		line = p.source.shown(q.Place.Line - 1)
+		lines[q.Place.Line] = line
+	}
+	text, pad, carets := excerpt(line, q.Place)
 	number := strconv.Itoa(q.Place.Line)
 	margin := strings.Repeat(" ", len(number))
 	fmt.Fprintf(w, "%s |\n%s | %s\n%s | %s%s%s\n", margin, number, text, margin, pad, paint(q.Severity, carets, colour), suggestion)
@@ -229,19 +272,29 @@ func paint(s Severity, text string, colour bool) string {
 	return "\x1b[31m" + text + "\x1b[0m"
 }
 
-// excerpt returns the line of a place as it may be shown, and what puts the
-// carets under the place.
-func (p *Problems) excerpt(at Place) (text, pad, carets string) {
-	text = p.source.shown(at.Line - 1)
-	letters := []rune(text)
-	for _, r := range letters[:min(at.Col-1, len(letters))] {
+// maxWidth is how much of a line is shown. Of a longer one it is the stretch
+// about the place.
+const maxWidth = 160
+
+// excerpt returns what is shown of the line of a place, and what puts the carets
+// under the place.
+func excerpt(line string, at Place) (text, pad, carets string) {
+	letters := []rune(line)
+	from, to := at.Col-1, at.End-1
+	if len(letters) > maxWidth {
+		start := min(max(0, from-maxWidth/3), len(letters))
+		end := min(start+maxWidth, len(letters))
+		letters = append([]rune("... "), letters[start:end]...)
+		from, to = from-start+len("... "), to-start+len("... ")
+	}
+	var b strings.Builder
+	for _, r := range letters[:min(max(from, 0), len(letters))] {
 		if r != '\t' {
 			r = ' '
 		}
-		pad += string(r)
+		b.WriteRune(r)
 	}
-	end := min(at.End, len(letters)+1)
-	return text, pad, strings.Repeat("^", max(1, end-at.Col))
+	return string(letters), b.String(), strings.Repeat("^", max(1, min(to, len(letters))-from))
 }
 
 // secretKey matches the names of settings whose values are never shown.

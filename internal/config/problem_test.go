@@ -274,13 +274,25 @@ func TestProblemsAreCappedAndCounted(t *testing.T) {
 	}
 }
 
-// TestAFullOfMistakes bounds what a file of a mistake every few bytes costs.
+func TestLongLinesAreClipped(t *testing.T) {
+	text := "[admin]\nlisten = \"" + strings.Repeat("a", 300) + "\" # " + strings.Repeat("b", 300) + "\n"
+	_, problems := parse(t, text, nil)
+	lines := strings.Split(problems.Error(), "\n")
+	if got := lines[2]; len(got) > maxWidth+10 || !strings.HasPrefix(got, `2 | ... listen = "aaa`) {
+		t.Errorf("got %q", got)
+	}
+	if got, want := lines[3], "  |              "; !strings.HasPrefix(got, want+"^^^") {
+		t.Errorf("carets %q", got)
+	}
+}
+
+// TestAFileFullOfMistakes bounds what a file of a mistake every few bytes costs.
 func TestAFileFullOfMistakes(t *testing.T) {
 	for name, text := range map[string]string{
-		"on one line": "producer = { a0 = 1" + manyKeys(", ", 80_000) + " }",
-		"on many":     "[producer]\n" + manyKeys("\n", 80_000),
-		"values":      "cluster.bootstrap_servers = [" + strings.Repeat("\"\",", 300_000) + "]",
-		"references":  "cluster.bootstrap_servers = [" + strings.Repeat("\"${env:X}\",", 80_000) + "]",
+		"on one line": "producer = { a0 = 1" + manyKeys(", ", 20_000) + " }",
+		"on many":     "[producer]\n" + manyKeys("\n", 20_000),
+		"values":      "cluster.bootstrap_servers = [" + strings.Repeat("\"\",", 60_000) + "]",
+		"references":  "cluster.bootstrap_servers = [" + strings.Repeat("\"${env:X}\",", 20_000) + "]",
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()

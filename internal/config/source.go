@@ -15,8 +15,9 @@ type Source struct {
 	Text []byte
 
 	index *index
-	lines []int // byte offset of each line's start
-	bom   int   // bytes of the byte order mark
+	text  string // Text
+	lines []int  // byte offset of each line's start
+	bom   int    // bytes of the byte order mark
 	// alias maps the path of a setting that was written with dots (linger.ms)
 	// to where it stands.
 	alias map[string]*node
@@ -29,9 +30,9 @@ type Source struct {
 type Place struct{ Line, Col, End int }
 
 func newSource(path string, text []byte) *Source {
-	s := &Source{Path: path, Text: text, alias: map[string]*node{}, secret: map[*node]bool{}, lines: []int{0}}
+	s := &Source{Path: path, Text: text, text: string(text), alias: map[string]*node{}, secret: map[*node]bool{}, lines: []int{0}}
 	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} { // the ones that the TOML reader skips
-		if strings.HasPrefix(string(text[:min(len(text), 3)]), mark) {
+		if strings.HasPrefix(s.text, mark) {
 			s.bom = len(mark)
 		}
 	}
@@ -120,7 +121,7 @@ func (s *Source) place(at span) Place {
 	if !at.valid() {
 		return Place{}
 	}
-	start := max(min(at.start, len(s.Text)), s.bom)
+	start := max(min(at.start, len(s.text)), s.bom)
 	line := sort.SearchInts(s.lines, start+1) - 1
 	text := s.lineText(line)
 	col := start - s.lines[line]
@@ -138,11 +139,11 @@ func (s *Source) lineText(line int) string {
 	if line < 0 || line >= len(s.lines) {
 		return ""
 	}
-	end := len(s.Text)
+	end := len(s.text)
 	if line+1 < len(s.lines) {
 		end = s.lines[line+1] - 1
 	}
-	return strings.TrimSuffix(string(s.Text[s.lines[line]:end]), "\r")
+	return strings.TrimSuffix(s.text[s.lines[line]:end], "\r")
 }
 
 // joinPath makes one string of a path; no key can hold a NUL.

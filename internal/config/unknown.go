@@ -38,8 +38,11 @@ func (d *decoder) unknown(path []string, name string, isTable bool, t reflect.Ty
 // unknownAt reports the key at place, written so in table, which would be
 // setting.
 func (d *decoder) unknownAt(place, table []string, written, setting string, isTable bool, t reflect.Type) {
-	keys := sortedFields(t)
 	d.problems.unknownIn[joinPath(table)] = true
+	if d.problems.full(Error) {
+		return
+	}
+	keys := sortedFields(t)
 	if n := nearest(setting, keys); strings.EqualFold(n, setting) {
 		d.problems.AddKey(place, Error, fmt.Sprintf("unknown key %q in %s: keys are written in lower case", written, tableName(table)),
 			fmt.Sprintf("did you mean %q?", as(n, written)))
