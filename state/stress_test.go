@@ -194,7 +194,7 @@ func (s *stress) run() {
 func TestConcurrentChains(t *testing.T) {
 	for name, faulty := range map[string]bool{"sound": false, "faulty": true} {
 		t.Run(name, func(t *testing.T) {
-			const records, ids = 20_000, 1000
+			const records, ids = 20_000, 20_000 / stressJudges // nobody comes later who might be written instead
 			s := newStress(t, records, ids, faulty)
 			s.run()
 			for ref := range s.completed {
