@@ -103,10 +103,10 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 		return &ending{baseOffset: a.baseOffset, timestamp: a.logAppend}, false
 	case split:
 		if b.header.count == 1 {
-			return t.lose(b, b.failure(b.maybeWritten, b.tooLarge(a.code, a.message)), nil), false
+			return t.lose(b, b.maybeWritten, b.tooLarge(a.code, a.message)), false
 		}
 		if err := t.split(b); err != nil {
-			return t.lose(b, b.failure(b.maybeWritten, err), nil), false
+			return t.lose(b, b.maybeWritten, err), false
 		}
 		return nil, true
 	case fence:
@@ -115,16 +115,18 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 		// moved to has fenced this one, and nothing is lost.
 		ours := b.stamp != nil && b.stamp != t.pipeline.identity.current()
 		if !ours || b.maybeWritten {
-			return t.lose(b, b.failure(maybe, a.err()), nil), false
+			return t.lose(b, maybe, a.err()), false
 		}
 	case fail, failAll:
-		return t.lose(b, b.failure(maybe, a.err()), recordErrors(b, a.code, a.recordErrors)), false
+		end = t.lose(b, maybe, a.err())
+		end.recordErrs = recordErrors(b, a.code, a.recordErrors)
+		return end, false
 	}
 	b.maybeWritten = maybe
 	b.strayed = b.strayed || a.code == klamm.CodeNetworkException
 	b.lastErr = a.err()
 	if err := t.pipeline.giveUpReason(b); err != nil {
-		return t.lose(b, b.failure(maybe, err), nil), false
+		return t.lose(b, maybe, err), false
 	}
 	t.again(b, a, r)
 	return nil, false
@@ -150,7 +152,7 @@ func (t *partition) again(b *batch, a *answer, r rule) {
 	case r.do == reorder:
 		t.outOfOrder(b)
 	case r.do == restart && a.logStart >= 0 && t.inflight[0] == b:
-		t.sequences.restart = true
+		t.sequences.restart, t.forgotten = true, true
 	case r.do == fence:
 		t.sequences.restart = true
 	default:
@@ -159,11 +161,12 @@ func (t *partition) again(b *batch, a *answer, r rule) {
 	t.requeue(b)
 }
 
-// lose ends b without an acknowledgement. t.mu is held.
-func (t *partition) lose(b *batch, err error, recordErrs []error) *ending {
+// lose ends b without an acknowledgement. maybe tells that it may be in the log.
+// t.mu is held.
+func (t *partition) lose(b *batch, maybe bool, err error) *ending {
 	b.done = true
-	t.giveUp(b)
-	return &ending{baseOffset: -1, timestamp: -1, err: err, recordErrs: recordErrs}
+	t.giveUp(b, maybe)
+	return &ending{baseOffset: -1, timestamp: -1, err: b.failure(maybe, err)}
 }
 
 // lateAnswer is for a batch whose completion has been called already, because

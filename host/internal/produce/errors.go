@@ -106,18 +106,20 @@ func (b *batch) failure(maybe bool, err error) error {
 	return fmt.Errorf("%s: %w", where, err)
 }
 
+// mayBeWritten reports whether a batch without an answer may be in the log.
+func (b *batch) mayBeWritten() bool { return b.wire || b.maybeWritten }
+
 // expiry is the error of a batch that delivery_timeout ended.
 func (b *batch) expiry() error {
 	p := b.part.pipeline
 	what := fmt.Errorf("not acknowledged within delivery_timeout_ms %s", p.set.delivery)
-	maybe := b.wire || b.maybeWritten
-	if !maybe {
+	if !b.mayBeWritten() {
 		what = fmt.Errorf("%w: not written within delivery_timeout_ms %s", klamm.ErrTimeout, p.set.delivery)
 	}
 	if cause := b.cause(); cause != nil {
 		what = fmt.Errorf("%w: last: %w", what, cause)
 	}
-	return b.failure(maybe, what)
+	return what
 }
 
 // cause tells why b is not written yet, nil if nothing went wrong.

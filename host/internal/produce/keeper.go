@@ -212,7 +212,7 @@ func (t *partition) end(b *batch, err error) *ending {
 	if b.queued {
 		t.unqueue(b)
 	}
-	return t.lose(b, err, nil)
+	return t.lose(b, b.mayBeWritten(), err)
 }
 
 // endQueued fails whatever is not on the wire; answers decide the rest.
@@ -221,7 +221,7 @@ func (p *Pipeline) endQueued(reason error) {
 		if b.wire {
 			return nil
 		}
-		return b.failure(b.maybeWritten, reason)
+		return reason
 	})
 }
 
@@ -271,12 +271,12 @@ func (p *Pipeline) endForced() {
 	reason := fmt.Errorf("%w before the record was written", klamm.ErrClosed)
 	p.stop.CompareAndSwap(nil, &reason)
 	p.endAll(func(b *batch) error {
-		if b.wire || b.maybeWritten {
-			return b.failure(true, fmt.Errorf("%w before the broker answered", klamm.ErrClosed))
+		if b.mayBeWritten() {
+			return fmt.Errorf("%w before the broker answered", klamm.ErrClosed)
 		}
 		if cause := b.cause(); cause != nil {
-			return b.failure(false, fmt.Errorf("%w: last: %w", reason, cause))
+			return fmt.Errorf("%w: last: %w", reason, cause)
 		}
-		return b.failure(false, reason)
+		return reason
 	})
 }

@@ -431,7 +431,7 @@ func (s *script) sequence(part, next int32) {
 	id := s.p.identity.current()
 	t.mu.Lock()
 	t.adopt(id)
-	t.next, t.acked = next, next
+	t.next, t.acked, t.knownAt = next, next, s.p.now()
 	t.mu.Unlock()
 	s.net.mu.Lock()
 	s.net.logs[part].producers = map[int64]*modelProducer{id.producerID: {epoch: id.epoch, next: next}}

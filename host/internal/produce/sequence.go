@@ -50,6 +50,11 @@ type sequences struct {
 	// nothing of us. What is in flight gets a new epoch, from 0, as soon as
 	// none of it is on the wire.
 	restart bool
+	// broken: the batch that the broker waits for is certain not to be written,
+	// so nothing behind it can be, under this stamp.
+	broken bool
+	// forgotten: the broker has lost our sequences and may take any.
+	forgotten bool
 	// ended are batches that a restart gave up, for the sender to complete.
 	ended []endedBatch
 }
@@ -117,7 +122,7 @@ func (t *partition) stampNext(b *batch) {
 // adopt starts at sequence 0 under s.
 func (t *partition) adopt(s *stamp) {
 	t.sequences.stamp, t.next, t.acked = s, 0, 0
-	t.hole, t.restart = false, false
+	t.hole, t.restart, t.broken, t.forgotten = false, false, false, false
 	t.knownAt = unknown
 }
 
@@ -139,11 +144,12 @@ func (t *partition) settleHole() bool {
 // that it has not used. It reports false while that must wait: for batches on
 // the wire, which keep their old sequence there, or for a new producer id.
 //
-// A batch that has strayed cannot go along. Suppose a broker stopped for a
-// while: (1) the first batch expires, (2) the second, repeated on a new
-// connection, is refused for the gap, (3) the broker comes to what the old
-// connection left in its queue, and writes both, (4) the second arrives under
-// its new epoch and is written twice. So its outcome is unknown.
+// A batch that has strayed cannot go along if a copy of it can still be taken.
+// Suppose a broker stopped for a while: (1) the first batch expires, (2) the
+// second, repeated on a new connection, is refused for the gap, (3) the broker
+// comes to what the old connection left in its queue, and writes both, (4) the
+// second arrives under its new epoch and is written twice. So the outcome of
+// the second is unknown.
 func (t *partition) beginAgain() bool {
 	if t.onWire > 0 {
 		return false
@@ -152,14 +158,19 @@ func (t *partition) beginAgain() bool {
 	if fresh == nil {
 		return false
 	}
+	forgotten := t.forgotten
+	stray := forgotten || !t.broken
 	t.adopt(fresh)
 	for _, b := range slices.Clone(t.inflight) {
-		if b.strayed {
+		if stray && b.strayed {
 			why := fmt.Errorf("an attempt got no answer, and the broker refused the next: %w", b.lastErr)
-			t.ended = append(t.ended, endedBatch{b, t.end(b, b.failure(true, why))})
+			t.ended = append(t.ended, endedBatch{b, t.end(b, why)})
 			continue
 		}
 		t.stampNext(b)
+		// No copy of b is left, so none of a later batch can be taken under the
+		// old epoch any more.
+		stray = forgotten
 	}
 	return true
 }
@@ -201,7 +212,7 @@ func (t *partition) outOfOrder(b *batch) {
 		b.gaps++
 		t.restart = t.restart || b.gaps > 1
 	case t.hole && t.inflight[0] == b:
-		t.restart = true
+		t.restart, t.forgotten = true, true
 	}
 }
 
@@ -212,10 +223,17 @@ func (t *partition) forget(b *batch) {
 	}
 }
 
-// giveUp takes b out without an acknowledgement. Its sequence is now a hole.
-func (t *partition) giveUp(b *batch) {
+// giveUp takes b out without an acknowledgement. If the broker was to take it
+// next and certainly did not, those behind it restart. Else its sequence is a
+// hole, about which the next answer tells.
+func (t *partition) giveUp(b *batch, maybe bool) {
+	certain := !maybe && len(t.inflight) > 0 && t.isTurnOf(b)
 	t.forget(b)
-	if b.stamp != nil && b.stamp == t.sequences.stamp {
+	switch {
+	case b.stamp == nil || b.stamp != t.sequences.stamp:
+	case certain:
+		t.restart, t.broken = true, true
+	default:
 		t.hole = true
 	}
 }
@@ -226,6 +244,6 @@ func (t *partition) newIncarnation() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sequences.stamp != nil {
-		t.restart = true
+		t.restart, t.forgotten = true, true
 	}
 }
