@@ -438,3 +438,39 @@ func TestBufferFull(t *testing.T) {
 	}
 	res.complete(t, 4)
 }
+
+// With several lanes order holds for each key.
+func TestLanesKeepOrderPerKey(t *testing.T) {
+	b := startBroker(t, 3, "orders")
+	cfg := chainOf("orders")
+	c := cfg.Chain["c"]
+	c.Lanes = 4
+	cfg.Chain["c"] = c
+	var judged atomic.Int64
+	p := producerOf(t, newHost(t, b, cfg, host.WithInterceptor("j", judge{send: func(*interceptor.Item) { judged.Add(1) }})))
+	const keys, each = 20, 300
+	for i := range each {
+		for k := range keys {
+			rec := &klamm.Record{Topic: "orders", Key: fmt.Appendf(nil, "key-%d", k), Value: strconv.AppendInt(nil, int64(i), 10)}
+			if err := p.SendAsync(context.Background(), rec, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := p.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if judged.Load() != keys*each {
+		t.Fatalf("%d records judged, want %d", judged.Load(), keys*each)
+	}
+	next := map[string]int{}
+	for _, rec := range readTopic(t, b, "orders") {
+		if i, _ := strconv.Atoi(string(rec.Value)); i != next[string(rec.Key)] {
+			t.Fatalf("%s: record %d at %d@%d, want %d", rec.Key, i, rec.Partition, rec.Offset, next[string(rec.Key)])
+		}
+		next[string(rec.Key)]++
+	}
+	if len(next) != keys {
+		t.Fatalf("%d keys arrived, want %d", len(next), keys)
+	}
+}
