@@ -262,3 +262,23 @@ func FuzzJSONString(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkScan(b *testing.B) {
+	path, err := ParsePath("properties.net")
+	if err != nil {
+		b.Fatal(err)
+	}
+	p, err := NewPaths(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	doc := []byte(`{"type":"Feature","properties":{"mag":0.31,"place":"37km NNE of Amboy, Washington","time":1517363399650,` +
+		`"url":"https://earthquake.usgs.gov/earthquakes/eventpage/uw61345682","felt":null,"net":"uw","code":"61345682"},"id":"uw61345682"}`)
+	b.SetBytes(int64(len(doc)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.Scan(doc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
