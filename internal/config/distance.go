@@ -13,12 +13,15 @@ func nearest(s string, candidates []string) string {
 
 // nearestAll returns all candidates that are equally near.
 func nearestAll(s string, candidates []string) (all []string) {
-	best := max(1, len(s)/3)
+	best, lower := max(1, len(s)/3), strings.ToLower(s)
 	for _, c := range candidates {
 		if strings.EqualFold(s, c) {
 			return []string{c}
 		}
-		switch d := distance(strings.ToLower(s), strings.ToLower(c)); {
+		if len(lower)-len(c) > 4*best || len(c)-len(lower) > 4*best {
+			continue // a letter has at most four bytes
+		}
+		switch d := distance(lower, strings.ToLower(c)); {
 		case d < best:
 			best, all = d, []string{c}
 		case d == best:
