@@ -86,7 +86,7 @@ func (c *chains) eachLane(f func(*lane)) {
 func (c *chains) closeLanes(ctx context.Context) error {
 	var errs []error
 	c.eachLane(func(l *lane) {
-		if err := l.link.Close(ctx); err != nil {
+		if err := errors.Join(l.link.Close(ctx), l.placer.close(ctx)); err != nil {
 			errs = append(errs, fmt.Errorf("chain %q, lane %d: %w", l.chain.name, l.index, err))
 		}
 	})

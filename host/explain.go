@@ -98,10 +98,8 @@ func (h *Host) explainPartition(ctx context.Context, run *chainRun, rec *klamm.R
 	if err != nil {
 		return err
 	}
-	if c, ok := chosen.(interface{ Close(context.Context) error }); ok {
-		defer c.Close(ctx)
-	}
 	pl := newPlacer(chosen, fallback)
+	defer pl.close(ctx)
 	p := placement{record: rec, to: partitioner.UseDefault}
 	start := time.Now()
 	if pl.batched != nil {

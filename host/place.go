@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/klamm-io/klamm"
@@ -36,6 +37,14 @@ func newPlacer(chosen partitioner.Partitioner, fallback *partitioner.DefaultPart
 	pl := &placer{chosen: chosen, fallback: fallback, topics: map[string]*placeTopic{}}
 	pl.batched, _ = chosen.(partitioner.Batched)
 	return pl
+}
+
+// close closes a partitioner that is a plugin: its seat.
+func (pl *placer) close(ctx context.Context) error {
+	if c, ok := pl.chosen.(interface{ Close(context.Context) error }); ok {
+		return c.Close(ctx)
+	}
+	return nil
 }
 
 // placement is one record of a block on its way to a partition.
