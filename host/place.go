@@ -41,8 +41,8 @@ func newPlacer(chosen partitioner.Partitioner, fallback *partitioner.DefaultPart
 
 // close closes a partitioner that is a plugin: its seat.
 func (pl *placer) close(ctx context.Context) error {
-	if c, ok := pl.chosen.(interface{ Close(context.Context) error }); ok {
-		return c.Close(ctx)
+	if w, ok := pl.chosen.(*partitioner.WASM); ok {
+		return w.Close(ctx)
 	}
 	return nil
 }
