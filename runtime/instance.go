@@ -102,7 +102,7 @@ func (in *instance) start(rt wazero.Runtime, at place) error {
 	in.phase = phaseStart
 	in.ctx.start(initTimeout)
 	mod, err := rt.InstantiateModule(in.ctx, in.module.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
-	passed := in.ctx.stop()
+	passed := in.endCall()
 	in.mod = mod
 	if err == nil && passed {
 		err = lateTrap{}
@@ -132,7 +132,7 @@ func (in *instance) call(fn api.Function, export string, limit time.Duration) er
 	in.said = in.said[:0]
 	in.ctx.start(limit)
 	err := fn.CallWithStack(in.ctx, in.stack[:])
-	if in.ctx.stop() {
+	if in.endCall() {
 		in.dead = true
 		if err == nil && !in.inHook() {
 			err = lateTrap{}
