@@ -3,6 +3,7 @@
 package plugin
 
 import (
+	goruntime "runtime"
 	"unsafe"
 
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -17,6 +18,10 @@ func exportMarker() {}
 
 //go:wasmexport klamm_alloc
 func exportAlloc(size uint32) unsafe.Pointer {
+	exchange = nil
+	if size >= large {
+		collect()
+	}
 	exchange = make([]uint64, (uint64(size)+7)/8)
 	return unsafe.Pointer(unsafe.SliceData(exchange))
 }
@@ -53,3 +58,5 @@ func exportClose() {
 }
 
 func mem(p unsafe.Pointer, n uint32) []byte { return unsafe.Slice((*byte)(p), n) }
+
+func collect() { goruntime.GC() }

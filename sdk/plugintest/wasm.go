@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/runtime"
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -121,6 +122,9 @@ func (r *guestRun) fill(end int) (n int) {
 	r.block.Reset(r.gen.Fields(hook), c.now().UnixMilli(), ack)
 	for i := r.h.first; i < end && !r.block.Full(); i++ {
 		rec := &c.Records[i]
+		if n > 0 && !r.block.Fits(sizeOf(rec)) {
+			break // a record that does not fit at all comes first in its block
+		}
 		f := c.factsOf(topicOf(rec))
 		partition, offset := place(hook, rec)
 		r.block.Add(runtime.Head{
@@ -144,6 +148,15 @@ func (r *guestRun) fill(end int) (n int) {
 			r.block.SetAck(a.Error, a.Flags, uint32(a.Latency.Microseconds()), uint32(a.Reason), 0)
 		}
 		n++
+	}
+	return n
+}
+
+// sizeOf is what a record takes in a block beside its header.
+func sizeOf(r *klamm.Record) int {
+	n := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value) + abi.HeaderEntrySize
 	}
 	return n
 }
