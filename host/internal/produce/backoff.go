@@ -14,6 +14,6 @@ func (b backoff) after(n int) time.Duration {
 	for i := 1; i < n && d < b.max; i++ {
 		d *= 2
 	}
-	d = time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+	d = time.Duration(float64(min(d, b.max)) * (0.8 + 0.4*rand.Float64()))
 	return min(d, b.max)
 }

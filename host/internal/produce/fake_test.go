@@ -38,6 +38,7 @@ type fakeNetwork struct {
 	minVersion int16
 	maxVersion int16
 	conns      []*fakeConn
+	serving    sync.WaitGroup
 
 	// serve answers a connection until it ends.
 	serve func(c *fakeConn)
@@ -133,8 +134,18 @@ func (n *fakeNetwork) dial(_ context.Context, broker int32) (transport, error) {
 	ours, theirs := net.Pipe()
 	c := &fakeConn{network: n, broker: broker, Conn: theirs}
 	n.conns = append(n.conns, c)
-	go n.serve(c)
+	n.serving.Go(func() { n.serve(c) })
 	return &netTransport{Conn: ours, min: n.minVersion, max: n.maxVersion}, nil
+}
+
+// stop ends the brokers.
+func (n *fakeNetwork) stop() {
+	n.mu.Lock()
+	for _, c := range n.conns {
+		c.Close()
+	}
+	n.mu.Unlock()
+	n.serving.Wait()
 }
 
 // fakeConn is the broker's end of a connection.

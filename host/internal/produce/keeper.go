@@ -85,9 +85,9 @@ func (k *keeper) turn() {
 	fresh := len(k.incoming) > 0
 	clear(k.incoming)
 	k.incoming = k.incoming[:0]
-	changed := k.changed
-	if len(changed) > 0 {
-		k.changed = map[string]struct{}{}
+	var changed map[string]struct{}
+	if len(k.changed) > 0 { // an empty one stays shared with topicChanged
+		changed, k.changed = k.changed, map[string]struct{}{}
 	}
 	k.mu.Unlock()
 

@@ -147,11 +147,7 @@ func (s *script) finish() {
 	if !s.lies {
 		s.h.check(s.t, s.net.refs())
 	}
-	s.net.mu.Lock()
-	for _, c := range s.net.conns {
-		c.Close()
-	}
-	s.net.mu.Unlock()
+	s.net.stop()
 }
 
 // serve reads requests; the script answers them.
