@@ -107,6 +107,19 @@ func TestDedup(t *testing.T) {
 				pass,
 			},
 		},
+	}, plugintest.Native(dedup.Register))
+}
+
+// TestC041_PluginsOwnKeys: a plugin's own table reaches it, and what is wrong with
+// it is told in the plugin's own words.
+func TestC041_PluginsOwnKeys(t *testing.T) {
+	plugintest.Run(t, "builtin:dedup", []plugintest.Case{
+		{
+			Name:    "both keys reach the plugin",
+			Config:  table{"id": "header:message-id", "on_missing": "drop"},
+			Records: []klamm.Record{at(0, "a"), header("1")},
+			Want:    []plugintest.Want{{Verdict: abi.Drop, Reason: "missing"}, pass},
+		},
 		{
 			Name:     "an unknown key of the configuration",
 			Config:   table{"windw": "1h"},

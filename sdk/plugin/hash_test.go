@@ -2,9 +2,9 @@ package plugin
 
 import "testing"
 
-// TestMurmur2 has the vectors of Kafka's UtilsTest.testMurmur2, with the sign
-// bit cleared as Utils.toPositive does.
-func TestMurmur2(t *testing.T) {
+// TestC049_Murmur2IsMasked has the vectors of Kafka's UtilsTest.testMurmur2, with
+// the sign bit cleared as Utils.toPositive does.
+func TestC049_Murmur2IsMasked(t *testing.T) {
 	for key, want := range map[string]int32{
 		"21":                         -973932308,
 		"foobar":                     -790332482,
