@@ -93,56 +93,56 @@ func Last(doc []byte, matches []Match, i int) (raw []byte, ok bool) {
 // secrets can remove all of them. The slice is valid until the next Scan.
 func (p *Paths) Scan(doc []byte) ([]Match, error) {
 	p.matches = p.matches[:0]
-	depth := 0
-	at := space(doc, 0)
-	alive := ^uint64(0) >> (MaxPaths - len(p.paths)) // of the value at at
+	at, depth := space(doc, 0), 0
+	alive := ^uint64(0) >> (MaxPaths - len(p.paths)) // paths that lead to or into the value at at
 	for {
-		// A value starts at at; depth is the number of containers around it.
 		end, open, err := p.value(doc, at, depth, alive)
 		if err != nil {
 			return nil, err
 		}
 		if open {
-			if depth == maxDepth {
+			if depth++; depth > maxDepth {
 				return nil, jsonError(at, "nested deeper than 10000")
 			}
-			depth++
-			at = space(doc, at+1)
-			if at < len(doc) && doc[at] == closing(p.isObject(depth)) {
-				end = p.leave(at+1, depth)
-				depth--
-			} else {
+			if at = space(doc, at+1); at == len(doc) || doc[at] != closing(p.isObject(depth)) {
 				if at, alive, err = p.member(doc, at, depth); err != nil {
 					return nil, err
 				}
 				continue
 			}
+			end, depth = p.leave(at+1, depth), depth-1
 		}
-		// A value ended at end.
-		for {
-			at = space(doc, end)
-			if depth == 0 {
-				if at < len(doc) {
-					return nil, jsonError(at, "something follows the value")
-				}
-				return p.matches, nil
-			}
-			if at == len(doc) {
-				return nil, jsonError(at, "unexpected end")
-			}
-			if doc[at] == ',' {
-				break
-			}
-			if doc[at] != closing(p.isObject(depth)) {
-				return nil, jsonError(at, `"," or a closing bracket expected`)
-			}
-			end = p.leave(at+1, depth)
-			depth--
+		if at, depth, err = p.after(doc, end, depth); err != nil {
+			return nil, err
+		}
+		if depth == 0 {
+			return p.matches, nil
 		}
 		p.next(depth)
 		if at, alive, err = p.member(doc, space(doc, at+1), depth); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// after takes what follows a value that ended at end: brackets that close, then a
+// comma, at which it stops, or the end of the document at depth 0.
+func (p *Paths) after(doc []byte, end, depth int) (at, left int, err error) {
+	for {
+		at = space(doc, end)
+		switch {
+		case depth == 0 && at < len(doc):
+			return 0, 0, jsonError(at, "something follows the value")
+		case depth == 0:
+			return at, 0, nil
+		case at == len(doc):
+			return 0, 0, jsonError(at, "unexpected end")
+		case doc[at] == ',':
+			return at, depth, nil
+		case doc[at] != closing(p.isObject(depth)):
+			return 0, 0, jsonError(at, `"," or a closing bracket expected`)
+		}
+		end, depth = p.leave(at+1, depth), depth-1
 	}
 }
 

@@ -144,6 +144,18 @@ func (e *encoder) record(h abi.Hook, r *klamm.Record, ref uint64, topic int) {
 	u32(abi.RecPartition, int(partition))
 	u32(abi.RecTopic, topic)
 	le.PutUint64(e.b[at+abi.RecRef:], ref)
+	flags |= e.body(at, r)
+	u32(abi.RecFlags, int(flags))
+	u32(abi.RecSize, len(e.b)-at)
+	if h == abi.OnAcknowledgement || h == abi.OnCommit {
+		u32(abi.RecSize, len(e.b)-at+abi.AckEntrySize)
+	}
+}
+
+// body writes what the header of the record at at points to, and returns the
+// flags of what is left out.
+func (e *encoder) body(at int, r *klamm.Record) (omitted uint32) {
+	u32 := func(field int, v int) { le.PutUint32(e.b[at+field:], uint32(v)) }
 	u32(abi.RecKeyLen, -1)
 	if e.fields&abi.FieldKey != 0 && r.Key != nil {
 		u32(abi.RecKeyOff, len(e.b)-at)
@@ -157,7 +169,7 @@ func (e *encoder) record(h abi.Hook, r *klamm.Record, ref uint64, topic int) {
 			u32(abi.RecValueOff, len(e.b)-at)
 			e.bytes(r.Value)
 		} else {
-			flags |= abi.FlagValueOmitted
+			omitted |= abi.FlagValueOmitted
 		}
 	}
 	le.PutUint16(e.b[at+abi.RecHeaderCount:], uint16(len(r.Headers)))
@@ -166,13 +178,9 @@ func (e *encoder) record(h abi.Hook, r *klamm.Record, ref uint64, topic int) {
 		e.b = append(e.b, headerTable(r.Headers, len(e.b)-at)...)
 		e.bytes(nil)
 	} else if len(r.Headers) > 0 {
-		flags |= abi.FlagHeadersOmitted
+		omitted |= abi.FlagHeadersOmitted
 	}
-	u32(abi.RecFlags, int(flags))
-	u32(abi.RecSize, len(e.b)-at)
-	if h == abi.OnAcknowledgement || h == abi.OnCommit {
-		u32(abi.RecSize, len(e.b)-at+abi.AckEntrySize)
-	}
+	return omitted
 }
 
 func (e *encoder) ack(i int) {
