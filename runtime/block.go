@@ -80,6 +80,7 @@ const (
 
 	stretchedBatch  = 72
 	stretchedRecord = 80
+	stretchedInit   = 72
 	stretchFill     = 0xa5
 	unknownFlag     = 1 << 30
 )

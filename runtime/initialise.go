@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -51,6 +52,11 @@ func (in *instance) initBlock(at place) []byte {
 	le.PutUint32(b[abi.InitMinor:], abi.Minor)
 	le.PutUint32(b[abi.InitLane:], uint32(at.lane))
 	le.PutUint32(b[abi.InitLanes:], uint32(max(at.lanes, 1)))
+	if in.cfg.Stretched {
+		le.PutUint32(b[abi.InitMinor:], abi.Minor+1)
+		le.PutUint32(b[abi.InitFlags:], unknownFlag)
+		b = append(b, bytes.Repeat([]byte{stretchFill}, stretchedInit-abi.InitHeaderSize)...)
+	}
 	config := in.cfg.Config
 	if config == nil {
 		config = []byte("{}")

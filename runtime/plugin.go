@@ -32,6 +32,9 @@ type PluginConfig struct {
 	Breaker Breaker
 	// SHA256 is the digest, in hex, that the module must have. "" takes any.
 	SHA256 string
+	// Stretched writes the init block as a later minor version of the ABI might,
+	// as Block.Stretched does with blocks of records. It serves tests of guests.
+	Stretched bool
 }
 
 // Breaker configures the circuit breaker of a plugin.

@@ -50,6 +50,7 @@ var table = []row{
 	{"internal/broker", []string{".", "internal/config"}},
 	{"host/hosttest", []string{".", "internal/config", "internal/broker", "host"}},
 	{"sdk/plugintest", []string{".", "sdk/abi", "sdk/plugin", "runtime", "state", "internal/module"}},
+	{"sdk/conformance", []string{"sdk/abi", "sdk/plugin", "runtime", "internal/module"}},
 	{"internal/metrics", []string{".", "interceptor", "host"}},
 	{"internal/admin", []string{"."}},
 	{"internal/demo", []string{"."}},
