@@ -188,6 +188,21 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	return nil
 }
 
+// Skipped implements consume.Skipper.
+func (c *consumption) Skipped(tp klamm.TopicPartition, next int64) {
+	c.mu.Lock()
+	pr := c.parts[tp]
+	c.mu.Unlock()
+	if pr != nil {
+		pr.skip(next)
+	}
+}
+
+var (
+	_ consume.Handler = (*consumption)(nil)
+	_ consume.Skipper = (*consumption)(nil)
+)
+
 // one follows a record to its completion. A drop in on_consume is final here,
 // also where it duplicates a record in flight: that record is read again unless
 // it completes, so nothing can be lost.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -39,10 +40,11 @@ type plugin struct {
 	run   *runtime.Plugin
 	space *state.Space
 
-	mu     sync.Mutex
-	module *module.Module
-	loaded time.Time
-	last   error // why the newest module was refused
+	mu      sync.Mutex
+	module  *module.Module // as last read from where the configuration says
+	history []Deployment
+	loaded  time.Time
+	last    error // why the newest module was refused
 }
 
 func newEngine(ctx context.Context, cfg *config.Plugins, log *slog.Logger) (*engine, error) {
@@ -139,14 +141,22 @@ func (h *Host) loadPlugin(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	p.run = h.engine.run.NewPlugin(run)
+	p.run, p.module = h.engine.run.NewPlugin(run), mod
+	signature, err := signatureOf(mod)
+	if err != nil {
+		return err
+	}
+	if err := h.checkOrigin(mod, signature); err != nil {
+		return err
+	}
 	if err := p.run.Load(ctx, mod.Wasm); err != nil {
 		return errors.Join(err, p.run.Close(ctx))
 	}
-	p.module, p.loaded = mod, time.Now()
+	d := Deployment{Digest: p.run.Active().Digest, Size: len(mod.Wasm), At: time.Now(), From: "start", wasm: mod.Wasm}
+	p.activated(&d)
+	p.history = append(p.history, d)
 	h.plugins[name] = p
-	gen := p.run.Active()
-	h.log.Info("plugin loaded", "plugin", name, "module", cfg.Module, "digest", gen.Digest, "version", gen.Module.Manifest().Version)
+	h.log.Info("plugin loaded", "plugin", name, "module", cfg.Module, "digest", d.Digest, "version", d.Version)
 	return nil
 }
 
@@ -249,7 +259,7 @@ func (h *Host) buildChain(name string, cfg config.Chain) (*interceptor.Chain, er
 	}
 	cc := interceptor.ChainConfig{
 		Name: name, Topics: cfg.Topics, DeadLetterTopic: cfg.DeadLetterTopic, Refused: h.refusedTopic,
-		Logger: h.log, Metrics: h.opt.metrics,
+		Logger: h.log, LogLinesPerSecond: h.logRate(), Metrics: h.opt.metrics,
 		OnSend: links(cfg.OnSend), OnAcknowledgement: links(cfg.AcknowledgementList()),
 		OnConsume: links(cfg.OnConsume), OnCommit: links(cfg.OnCommit),
 	}
@@ -257,6 +267,14 @@ func (h *Host) buildChain(name string, cfg config.Chain) (*interceptor.Chain, er
 		return nil, fmt.Errorf("chain %q: %w", name, err)
 	}
 	return interceptor.NewChain(cc)
+}
+
+// logRate is a chain's way to say it: a configured 0 is none.
+func (h *Host) logRate() int {
+	if h.cfg.Plugins.LogRate == 0 {
+		return -1
+	}
+	return h.cfg.Plugins.LogRate
 }
 
 func (h *Host) link(name string) (interceptor.Link, error) {
@@ -318,7 +336,7 @@ func (h *Host) partitionerOf(ctx context.Context, run *chainRun, lane, lanes int
 	}
 	seat := runtime.SeatConfig{
 		Chain: run.name, Topics: cfg.Topics, Lane: lane, Lanes: lanes,
-		Host: interceptor.PartitionHost(name, h.log, h.opt.metrics),
+		Host: interceptor.PartitionHost(name, h.log, h.logRate(), h.opt.metrics),
 	}
 	wasm := partitioner.WASMConfig{
 		OnError: string(cfg.PartitionerOnError), Fallback: fallback, Timeout: p.timeout(&h.cfg.Plugins),
@@ -338,23 +356,56 @@ func (h *Host) closePlugins(ctx context.Context) error {
 	return errors.Join(append(errs, h.engine.run.Close(ctx))...)
 }
 
-// reload loads the plugin's module anew if its bytes have changed.
+// reload reads the plugin's module anew and loads it if it has changed since it
+// was last read.
 func (p *plugin) reload(ctx context.Context, h *Host) ReloadResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	res := ReloadResult{Plugin: p.name}
 	mod, err := module.Resolve(ctx, p.cfg.Module, h.baseDir, h.engine.cacheDir)
-	if err == nil && !bytes.Equal(mod.Wasm, p.module.Wasm) {
+	var signature []byte
+	if err == nil {
+		signature, err = signatureOf(mod)
+	}
+	switch {
+	case err != nil:
+		p.last, res.Err = err, err
+		h.log.Error("module not read; the running generation stays", "plugin", p.name, "error", err)
+	case !bytes.Equal(mod.Wasm, p.module.Wasm):
 		res.Changed = true
-		err = p.run.Load(ctx, mod.Wasm)
+		d := p.load(ctx, h, mod.Wasm, signature, "file")
+		if res.Err = d.err(); res.Err == nil {
+			p.module = mod
+		}
 	}
-	if res.Changed && err == nil {
-		p.module, p.loaded = mod, time.Now()
-	}
-	p.last, res.Err = err, err
 	gen := p.run.Active()
 	res.Generation, res.Digest = gen.Number, gen.Digest
 	return res
+}
+
+// signatureOf reads the signature beside a module file: FILE.sig, 64 bytes or
+// their base64. nil where there is none.
+func signatureOf(mod *module.Module) ([]byte, error) {
+	if mod.Path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(mod.Path + ".sig")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("signature of the module: %w", err)
+	}
+	return parseSignature(text)
+}
+
+// checkOrigin checks the signature of a module that the configuration names.
+// Builtins are part of this program and need none.
+func (h *Host) checkOrigin(mod *module.Module, signature []byte) error {
+	if mod.Path == "" {
+		return nil
+	}
+	return h.checkSignature(mod.Wasm, signature)
 }
 
 func (p *plugin) stats() PluginStats {

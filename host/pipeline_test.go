@@ -231,3 +231,33 @@ func TestConsumeErrorIsNotCommitted(t *testing.T) {
 		t.Fatalf("the group has committed %d, want 19", got)
 	}
 }
+
+// A topic that ends with a transaction's marker has an end that no record
+// reaches: stop_at_end must get there all the same.
+func TestPipelineStopsBehindTransactionMarkers(t *testing.T) {
+	b := startBroker(t, 1, "raw", "clean")
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.TransactionalID("writer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for i, commit := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit} {
+		if err := cl.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.ProduceSync(within(t), &kgo.Record{Topic: "raw", Value: value(i)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.EndTransaction(within(t), commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHost(t, b, pipelineConfig(), host.WithInterceptor("j", judge{}))
+	if err := h.Run(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	balanced(t, h.Stats().Pipelines["p"].Counts, 2)
+	if got := committedOf(t, b, "p", "raw"); got != 6 {
+		t.Fatalf("the group has committed %d, want 6: three records, three markers", got)
+	}
+}

@@ -60,6 +60,12 @@ func (p *progress) done(number uint64, ref state.Ref) bool {
 		p.claims = append(p.claims, progressClaim{ref: ref, offset: e.offset})
 	}
 	p.closeOne()
+	p.advance()
+	return true
+}
+
+// advance moves the position over the completed entries at the front.
+func (p *progress) advance() {
 	n := 0
 	for n < len(p.entries) && p.entries[n].done {
 		p.position = p.entries[n].offset + 1
@@ -67,7 +73,16 @@ func (p *progress) done(number uint64, ref state.Ref) bool {
 	}
 	p.first += uint64(n)
 	p.entries = p.entries[n:]
-	return true
+}
+
+// skip passes over offsets without a record that anybody sees, up to next:
+// transaction markers, aborted records, gaps of compaction. The position follows
+// when all before is completed.
+func (p *progress) skip(next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entries = append(p.entries, progressEntry{offset: next - 1, done: true})
+	p.advance()
 }
 
 // fail says that the record will not be completed: the position stays before it

@@ -83,3 +83,16 @@ func TestProgressGiveUp(t *testing.T) {
 		t.Fatal("an empty partition is not drained")
 	}
 }
+
+func TestProgressSkips(t *testing.T) {
+	p := newProgress()
+	a := p.begin(5)
+	p.skip(8) // markers at 6 and 7
+	if _, moved := p.toCommit(); moved {
+		t.Fatal("the position passed a record that is not completed")
+	}
+	p.done(a, 0)
+	if at, _ := p.toCommit(); at != 8 {
+		t.Fatalf("position %d, want 8, after the markers", at)
+	}
+}

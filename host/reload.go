@@ -18,20 +18,9 @@ import (
 func (h *Host) Reload(ctx context.Context) []ReloadResult {
 	results := make([]ReloadResult, 0, len(h.plugins))
 	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
-		results = append(results, h.reloadOne(ctx, h.plugins[name]))
+		results = append(results, h.plugins[name].reload(ctx, h))
 	}
 	return results
-}
-
-func (h *Host) reloadOne(ctx context.Context, p *plugin) ReloadResult {
-	r := p.reload(ctx, h)
-	switch {
-	case r.Err != nil:
-		h.log.Error("new module refused; the running generation stays", "plugin", r.Plugin, "generation", r.Generation, "error", r.Err)
-	case r.Changed:
-		h.log.Info("plugin swapped", "plugin", r.Plugin, "generation", r.Generation, "digest", r.Digest)
-	}
-	return r
 }
 
 // settleFor is how long a module file must be still before it is read: an
@@ -66,7 +55,7 @@ func (h *Host) Watch(ctx context.Context) error {
 			h.log.Warn("watch module files", "error", err)
 		case <-still.C:
 			for p := range changed {
-				h.reloadOne(ctx, p)
+				p.reload(ctx, h)
 			}
 			clear(changed)
 		}

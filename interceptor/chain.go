@@ -29,9 +29,12 @@ type ChainConfig struct {
 	Refused func(topic string) bool
 	// Facts are told to on_acknowledgement and on_commit where plugins ask for
 	// them; on_send and on_consume get those of their Batch. Nil knows none.
-	Facts   TopicFacts
-	Logger  *slog.Logger // nil discards
-	Metrics Metrics      // nil counts nothing
+	Facts  TopicFacts
+	Logger *slog.Logger // nil discards
+	// LogLinesPerSecond is how many log lines a plugin may write in one lane; the
+	// others are counted. 0 stands for 100, below it for none.
+	LogLinesPerSecond int
+	Metrics           Metrics // nil counts nothing
 }
 
 // Chain is an ordered list of interceptors for each hook. It is safe for

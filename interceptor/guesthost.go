@@ -42,11 +42,11 @@ var (
 
 func newGuestHost(l *Lane, link *Link) *guestHost {
 	log := l.chain.logger.With("plugin", link.Name, "chain", l.chain.cfg.Name, "lane", l.lane)
-	return makeGuestHost(link.Name, log)
+	return makeGuestHost(link.Name, log, l.chain.cfg.LogLinesPerSecond)
 }
 
-func makeGuestHost(plugin string, log *slog.Logger) *guestHost {
-	h := &guestHost{plugin: plugin, logger: log, limit: newLimiter()}
+func makeGuestHost(plugin string, log *slog.Logger, rate int) *guestHost {
+	h := &guestHost{plugin: plugin, logger: log, limit: newLimiter(rate)}
 	h.names.Store(&[]metricName{})
 	return h
 }
@@ -56,7 +56,7 @@ var logLevels = map[int32]slog.Level{
 	abi.LogWarn: slog.LevelWarn, abi.LogError: slog.LevelError,
 }
 
-// Log writes a guest's line, at most logRate a second.
+// Log writes a guest's line, at most as many a second as the chain allows.
 func (h *guestHost) Log(level int32, line []byte) {
 	to, ok := logLevels[level]
 	if !ok {
@@ -77,7 +77,7 @@ func (h *guestHost) flushLog() { h.logSuppressed(h.limit.drain()) }
 
 func (h *guestHost) logSuppressed(lost int) {
 	if lost > 0 {
-		h.logger.LogAttrs(context.Background(), slog.LevelWarn, "plugin log lines suppressed", slog.Int("lines", lost), slog.Int("limit_per_second", logRate))
+		h.logger.LogAttrs(context.Background(), slog.LevelWarn, "plugin log lines suppressed", slog.Int("lines", lost), slog.Int("limit_per_second", h.limit.rate))
 	}
 }
 

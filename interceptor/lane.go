@@ -46,7 +46,7 @@ type place struct {
 }
 
 func (l *Lane) place(ctx context.Context, hook abi.Hook, index int, link *Link) (*place, error) {
-	p := &place{link: link, hook: hook, index: index, limit: abi.BatchMax, faults: newLimiter(), sender: -1}
+	p := &place{link: link, hook: hook, index: index, limit: abi.BatchMax, faults: newLimiter(0), sender: -1}
 	for i := range l.chain.cfg.OnSend {
 		if l.chain.cfg.OnSend[i].Name == link.Name {
 			p.sender = i

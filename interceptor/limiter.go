@@ -5,13 +5,15 @@ import (
 	"time"
 )
 
-// logRate is how many lines a second one plugin may write in one lane.
+// logRate is how many lines a second one plugin may write in one lane, where
+// the chain does not say.
 const logRate = 100
 
-// limiter lets logRate lines pass in each second and counts the others. It is
+// limiter lets so many lines pass in each second and counts the others. It is
 // safe for concurrent use.
 type limiter struct {
-	now func() time.Time
+	now  func() time.Time
+	rate int
 
 	mu     sync.Mutex
 	second int64
@@ -19,7 +21,13 @@ type limiter struct {
 	lost   int
 }
 
-func newLimiter() limiter { return limiter{now: time.Now} }
+// newLimiter takes the lines a second; 0 stands for logRate, below it for none.
+func newLimiter(rate int) limiter {
+	if rate == 0 {
+		rate = logRate
+	}
+	return limiter{now: time.Now, rate: max(rate, 0)}
+}
 
 // allow reports whether one more line may pass, and how many were lost in
 // seconds that are over and not told of yet.
@@ -31,7 +39,7 @@ func (l *limiter) allow() (ok bool, lost int) {
 		l.second, l.passed = now, 0
 		lost, l.lost = l.lost, 0
 	}
-	if l.passed >= logRate {
+	if l.passed >= l.rate {
 		l.lost++
 		return false, lost
 	}

@@ -67,7 +67,7 @@ func TestLogLevels(t *testing.T) {
 func TestPartitionHost(t *testing.T) {
 	var m counts
 	var log logged
-	h := PartitionHost("p", log.logger(), &m)
+	h := PartitionHost("p", log.logger(), 0, &m)
 	counter, err := h.DefineMetric(abi.MetricCounter, "c")
 	if err != nil {
 		t.Fatal(err)
@@ -92,5 +92,5 @@ func TestPartitionHost(t *testing.T) {
 		t.Error("a partitioner has state")
 	}
 	// Both may be nil.
-	PartitionHost("p", nil, nil).Log(abi.LogInfo, []byte("nowhere"))
+	PartitionHost("p", nil, 0, nil).Log(abi.LogInfo, []byte("nowhere"))
 }

@@ -11,15 +11,15 @@ import (
 // PartitionHost returns the host's side of a plugin that is used as a
 // partitioner: log lines, limited as those of interceptors, and metrics, which
 // are reported at once. It has no state and nothing to be pulled. logger and
-// metrics may be nil.
-func PartitionHost(plugin string, logger *slog.Logger, metrics Metrics) runtime.Host {
+// metrics may be nil; rate is ChainConfig.LogLinesPerSecond.
+func PartitionHost(plugin string, logger *slog.Logger, rate int, metrics Metrics) runtime.Host {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	if metrics == nil {
 		metrics = noMetrics{}
 	}
-	return &partitionHost{guestHost: makeGuestHost(plugin, logger.With("plugin", plugin)), metrics: metrics}
+	return &partitionHost{guestHost: makeGuestHost(plugin, logger.With("plugin", plugin), rate), metrics: metrics}
 }
 
 type partitionHost struct {

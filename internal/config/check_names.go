@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -17,11 +19,24 @@ func (k *checker) plugins() {
 	p := &k.Plugins
 	k.limits(path("plugins"), p.Memory, p.Timeout, p.Output)
 	between(k, path("plugins", "log_lines_per_second"), p.LogRate, 0, 1_000_000)
+	k.trust(p)
 	between(k, path("plugins", "breaker", "failures"), p.Breaker.Failures, 1, 1_000_000)
 	between(k, path("plugins", "breaker", "window"), p.Breaker.Window, millis(1), seconds(24*3600))
 	between(k, path("plugins", "breaker", "cooldown"), p.Breaker.Cooldown, millis(1), seconds(24*3600))
 	for _, name := range sortedKeys(k.Plugin) {
 		k.plugin(name, k.Plugin[name])
+	}
+}
+
+// trust demands keys that are keys, and some where signatures are required.
+func (k *checker) trust(p *Plugins) {
+	for i, text := range p.TrustedKeys {
+		if key, err := base64.StdEncoding.DecodeString(text); err != nil || len(key) != ed25519.PublicKeySize {
+			k.fail(path("plugins", "trusted_keys", strconv.Itoa(i)), fmt.Sprintf("plugins.trusted_keys: %q is not an ed25519 public key in base64", text), "it is 32 bytes, 44 letters of base64")
+		}
+	}
+	if p.RequireSignature && len(p.TrustedKeys) == 0 {
+		k.fail(path("plugins", "require_signature"), "plugins.require_signature without trusted_keys: no module could be loaded", "set trusted_keys in [plugins]")
 	}
 }
 

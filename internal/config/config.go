@@ -135,6 +135,11 @@ type Plugins struct {
 	Output  Size     `toml:"output"`               // what one call may return; default 4MiB
 	LogRate int      `toml:"log_lines_per_second"` // default 100, for each plugin
 	Breaker Breaker  `toml:"breaker"`
+	// TrustedKeys are ed25519 public keys, base64, that may sign modules.
+	TrustedKeys []string `toml:"trusted_keys"`
+	// RequireSignature refuses modules that none of them has signed; those that
+	// come with Klamm need none. Default false.
+	RequireSignature bool `toml:"require_signature"`
 }
 
 // Breaker stops calling a plugin that keeps failing.
