@@ -128,6 +128,10 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 	if err := t.pipeline.giveUpReason(b); err != nil {
 		return t.lose(b, maybe, err), false
 	}
+	if r.do == reorder && t.isOvertaken(b) && b.gaps > 1 {
+		// The broker is past it and no longer knows whether it was written.
+		return t.lose(b, true, a.err()), false
+	}
 	t.again(b, a, r)
 	return nil, false
 }

@@ -40,6 +40,8 @@ type fakeNetwork struct {
 	conns      []*fakeConn
 	serving    sync.WaitGroup
 
+	// transports, where it is set, takes the place of connections.
+	transports func(broker int32) transport
 	// serve answers a connection until it ends.
 	serve func(c *fakeConn)
 }
@@ -130,6 +132,9 @@ func (n *fakeNetwork) dial(_ context.Context, broker int32) (transport, error) {
 	n.dials++
 	if err := n.dialErr[broker]; err != nil {
 		return nil, err
+	}
+	if n.transports != nil {
+		return n.transports(broker), nil
 	}
 	ours, theirs := net.Pipe()
 	c := &fakeConn{network: n, broker: broker, Conn: theirs}

@@ -110,7 +110,15 @@ func (t *partition) mayGo(b *batch, now time.Duration) bool {
 		}
 		t.adopt(current)
 	}
-	return len(t.inflight) == 0 || t.knownAt != unknown && now-t.knownAt < knownFor
+	return len(t.inflight) == 0 || t.knownAt != unknown && now-t.knownAt < knownFor && !t.retrying()
+}
+
+// retrying reports whether a batch in flight has been sent more than once. No
+// new one goes then: the broker knows five batches back. Were the first written
+// but its answers lost, and five new ones acknowledged between its retries, the
+// broker could not tell any more that it has the first.
+func (t *partition) retrying() bool {
+	return slices.ContainsFunc(t.inflight, func(b *batch) bool { return b.attempts > 1 || b.queued })
 }
 
 // stampNext gives b the next sequence. mayGo has allowed it.
@@ -200,6 +208,11 @@ func (t *partition) isTurnOf(b *batch) bool {
 	return b.stamp != nil && t.inflight[0] == b && !t.hole && b.header.baseSequence == t.acked
 }
 
+// isOvertaken reports whether the broker has acknowledged batches behind b.
+func (t *partition) isOvertaken(b *batch) bool {
+	return b.stamp != nil && t.inflight[0] == b && sequenceAfter(t.acked, b.header.baseSequence)
+}
+
 // outOfOrder notes that the broker refused b because it waits for another
 // sequence. The caller retries b. Behind a hole the reason is known and the
 // partition restarts. If it was b's turn it is first repeated as it is: a broker
@@ -211,6 +224,8 @@ func (t *partition) outOfOrder(b *batch) {
 	case t.isTurnOf(b):
 		b.gaps++
 		t.restart = t.restart || b.gaps > 1
+	case t.isOvertaken(b):
+		b.gaps++
 	case t.hole && t.inflight[0] == b:
 		t.restart, t.forgotten = true, true
 	}
