@@ -1,0 +1,22 @@
+package conformance_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/klamm-io/klamm/internal/module"
+	"github.com/klamm-io/klamm/sdk/conformance"
+)
+
+func TestGo(t *testing.T) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := module.Resolve(t.Context(), "guests/go", "", filepath.Join(cache, "klamm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conformance.Run(t, m.Wasm)
+}
