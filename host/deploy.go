@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +67,7 @@ func (h *Host) Deploy(ctx context.Context, name string, wasm, signature []byte) 
 	if p.module.Manifest != nil {
 		return Deployment{}, fmt.Errorf("deploy to %q: its module is %q, which comes with klamm; name a file in [plugin.%s] to replace it", name, p.cfg.Module, name)
 	}
-	d := p.load(ctx, h, wasm, signature, "deploy")
-	return d, d.err()
+	return p.load(ctx, h, wasm, signature, "deploy")
 }
 
 // Rollback brings the generation back that was active before the running one.
@@ -80,8 +80,7 @@ func (h *Host) Rollback(ctx context.Context, name string) (Deployment, error) {
 	defer p.mu.Unlock()
 	for i := len(p.history) - 1; i >= 0; i-- {
 		if d := p.history[i]; d.wasm != nil && !d.Active {
-			back := p.load(ctx, h, d.wasm, nil, "rollback")
-			return back, back.err()
+			return p.load(ctx, h, d.wasm, nil, "rollback")
 		}
 	}
 	return Deployment{}, fmt.Errorf("roll back %q: %w", name, ErrNoRollback)
@@ -98,15 +97,8 @@ func (h *Host) History(name string) ([]Deployment, error) {
 	return slices.Clone(p.history), nil
 }
 
-func (d *Deployment) err() error {
-	if d.Refused == "" {
-		return nil
-	}
-	return errors.New(d.Refused)
-}
-
 // load is the one way of a module into a running plugin. p.mu is held.
-func (p *plugin) load(ctx context.Context, h *Host, wasm, signature []byte, from string) Deployment {
+func (p *plugin) load(ctx context.Context, h *Host, wasm, signature []byte, from string) (Deployment, error) {
 	d := Deployment{Digest: digestOf(wasm), Size: len(wasm), At: time.Now(), From: from, wasm: wasm}
 	// What was active once was checked when it came.
 	err := error(nil)
@@ -127,7 +119,7 @@ func (p *plugin) load(ctx context.Context, h *Host, wasm, signature []byte, from
 	}
 	p.history = append(p.history, d)
 	p.trim()
-	return d
+	return d, err
 }
 
 // activated notes that d is the running generation now.
@@ -164,6 +156,20 @@ func parseSignature(text []byte) ([]byte, error) {
 	sig, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(sig) != ed25519.SignatureSize {
 		return nil, errors.New("the signature is neither 64 bytes of ed25519 nor their base64")
+	}
+	return sig, nil
+}
+
+// ReadSignature reads a module's ed25519 signature from a file: 64 bytes, or
+// their base64.
+func ReadSignature(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("signature of the module: %w", err)
+	}
+	sig, err := parseSignature(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return sig, nil
 }

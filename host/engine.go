@@ -373,8 +373,7 @@ func (p *plugin) reload(ctx context.Context, h *Host) ReloadResult {
 		h.log.Error("module not read; the running generation stays", "plugin", p.name, "error", err)
 	case !bytes.Equal(mod.Wasm, p.module.Wasm):
 		res.Changed = true
-		d := p.load(ctx, h, mod.Wasm, signature, "file")
-		if res.Err = d.err(); res.Err == nil {
+		if _, res.Err = p.load(ctx, h, mod.Wasm, signature, "file"); res.Err == nil {
 			p.module = mod
 		}
 	}
@@ -389,14 +388,11 @@ func signatureOf(mod *module.Module) ([]byte, error) {
 	if mod.Path == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(mod.Path + ".sig")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	sig, err := ReadSignature(mod.Path + ".sig")
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("signature of the module: %w", err)
 	}
-	return parseSignature(text)
+	return sig, err
 }
 
 // checkOrigin checks the signature of a module that the configuration names.

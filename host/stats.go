@@ -30,14 +30,14 @@ type PipelineStats struct {
 
 // PluginStats is one plugin's.
 type PluginStats struct {
-	Generation int
-	Digest     string
-	Version    string
-	Module     string
-	Loaded     time.Time
+	Generation int       `json:"generation"`
+	Digest     string    `json:"digest"`
+	Version    string    `json:"version,omitempty"`
+	Module     string    `json:"module"`
+	Loaded     time.Time `json:"loaded"`
 	// LastError is why the newest module was refused, if it was; the
 	// generation above runs on.
-	LastError string
+	LastError string `json:"last_error,omitempty"`
 }
 
 // StateStats is one plugin's share of one state.

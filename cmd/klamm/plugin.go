@@ -16,10 +16,11 @@ import (
 
 func (a *app) pluginCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "plugin", Short: "scaffold, build, test and inspect plugins",
+		Use: "plugin", Short: "scaffold, build, test, inspect, deploy and roll back plugins",
 		Args: group, RunE: help,
 	}
-	cmd.AddCommand(a.pluginNewCommand(), a.pluginBuildCommand(), a.pluginTestCommand(), a.pluginInspectCommand())
+	cmd.AddCommand(a.pluginNewCommand(), a.pluginBuildCommand(), a.pluginTestCommand(), a.pluginInspectCommand(),
+		a.pluginDeployCommand(), a.pluginStatusCommand(), a.pluginHistoryCommand(), a.pluginRollbackCommand())
 	return cmd
 }
 

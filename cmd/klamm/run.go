@@ -86,7 +86,7 @@ func (d *daemon) serve() error {
 	}
 	var err error
 	d.admin, err = admin.Listen(admin.Config{
-		Listen: d.s.Admin.Listen, Token: d.s.Admin.Token.Reveal(), Ready: d.ready, Metrics: d.metrics.Handler(), Logger: d.log,
+		Listen: d.s.Admin.Listen, Token: d.s.Admin.Token.Reveal(), Ready: d.ready, Metrics: d.metrics.Handler(), Plugins: d.plugins, Logger: d.log,
 	})
 	return err
 }
@@ -103,6 +103,16 @@ func (d *daemon) host(h *host.Host) {
 	d.h = h
 	d.mu.Unlock()
 	d.metrics.Watch(h.Stats)
+}
+
+// plugins are the host's, for the admin listener.
+func (d *daemon) plugins() admin.Plugins {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.h == nil {
+		return nil
+	}
+	return d.h
 }
 
 var errStarting = errors.New("the host is starting, or draining")

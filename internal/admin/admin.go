@@ -1,5 +1,6 @@
 // Package admin is the HTTP listener of `klamm run`: /metrics for Prometheus,
-// /livez and /readyz for whoever restarts processes.
+// /livez and /readyz for whoever restarts processes, /v1/plugins for deploying
+// new modules to the running host.
 //
 // A listener on a loopback address answers only requests whose Host is a
 // loopback name too, so that no web page can reach it by DNS rebinding. On any
@@ -13,20 +14,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
 // Config says where to listen and what to serve.
 type Config struct {
-	Listen string // host:port
-	Token  string // for /metrics; "" only on a loopback address
+	Listen string // host:port, or unix:PATH
+	Token  string // for all but probes; "" only on a loopback address or a socket
 	// Ready is nil when the process can take records; joined errors are the
 	// reasons why it cannot.
 	Ready   func() error
 	Metrics http.Handler
+	// Plugins returns the host's plugins, nil while it starts or drains. Where
+	// the field is nil there is no /v1/plugins.
+	Plugins func() Plugins
 	Logger  *slog.Logger
 }
 
@@ -39,19 +45,19 @@ type Server struct {
 
 // Listen opens the address and serves until Close.
 func Listen(cfg Config) (*Server, error) {
-	l, err := net.Listen("tcp", cfg.Listen)
+	l, err := open(cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf(`admin.listen %q: %w; choose another port, or "" for none`, cfg.Listen, err)
+		return nil, err
 	}
-	loopback := isLoopback(l.Addr())
-	if !loopback && cfg.Token == "" {
+	loopback, socket := isLoopback(l.Addr()), l.Addr().Network() == "unix"
+	if !loopback && !socket && cfg.Token == "" {
 		l.Close()
 		return nil, fmt.Errorf("admin.listen %q is not loopback and admin.token is not set; set it, or listen on 127.0.0.1", cfg.Listen)
 	}
 	s := &Server{addr: l.Addr().String(), done: make(chan error, 1)}
 	s.http = &http.Server{
-		Handler:           handler(cfg, loopback),
-		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler:           handler(cfg, loopback, socket),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	go func() { s.done <- s.http.Serve(l) }()
@@ -71,13 +77,21 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-func handler(cfg Config, loopback bool) http.Handler {
+func handler(cfg Config, loopback, socket bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, cfg.Ready()) })
 	mux.Handle("GET /metrics", guarded(cfg.Token, cfg.Metrics))
+	if cfg.Plugins != nil {
+		token := cfg.Token
+		if socket {
+			token = "" // whoever may open the socket may do all
+		}
+		api := &pluginAPI{plugins: cfg.Plugins, log: cfg.Logger, change: socket || cfg.Token != ""}
+		api.routes(mux, token)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "klamm: /metrics /livez /readyz")
+		fmt.Fprintln(w, "klamm: /metrics /livez /readyz /v1/plugins")
 	})
 	if loopback {
 		return localHostOnly(mux)
@@ -154,6 +168,8 @@ func localName(host string) bool {
 	}
 	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 }
+
+func sorted[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
 func isLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)

@@ -52,7 +52,7 @@ var table = []row{
 	{"sdk/plugintest", []string{".", "sdk/abi", "sdk/plugin", "runtime", "state", "internal/module"}},
 	{"sdk/conformance", []string{"sdk/abi", "sdk/plugin", "runtime", "internal/module"}},
 	{"internal/metrics", []string{".", "interceptor", "host"}},
-	{"internal/admin", []string{"."}},
+	{"internal/admin", []string{".", "host"}},
 	{"internal/demo", []string{"."}},
 	{"internal/recordio", []string{"."}},
 	{"internal/kafkaerrors", []string{"."}},

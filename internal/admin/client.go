@@ -1,0 +1,97 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Client talks to the listener of a running host.
+type Client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// NewClient returns a client for what admin.listen says: host:port or unix:PATH.
+func NewClient(listen, token string) *Client {
+	c := &Client{base: "http://" + listen, token: token}
+	transport := &http.Transport{DisableKeepAlives: true}
+	if path, unix := IsUnix(listen); unix {
+		c.base = "http://localhost"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}
+	}
+	c.http = &http.Client{Transport: transport, Timeout: 2 * time.Minute}
+	return c
+}
+
+// Status returns the plugins of the host.
+func (c *Client) Status(ctx context.Context) (out StatusAnswer, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/plugins", nil, nil, &out)
+}
+
+// History returns what one plugin was given since the host started.
+func (c *Client) History(ctx context.Context, plugin string) (out HistoryAnswer, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/plugins/"+url.PathEscape(plugin)+"/history", nil, nil, &out)
+}
+
+// Deploy gives a plugin a new module. signature may be nil.
+func (c *Client) Deploy(ctx context.Context, plugin string, wasm, signature []byte) (out DeployAnswer, err error) {
+	header := http.Header{"Content-Type": {moduleType}}
+	if signature != nil {
+		header.Set(HeaderSignature, base64.StdEncoding.EncodeToString(signature))
+	}
+	return out, c.do(ctx, http.MethodPost, "/v1/plugins/"+url.PathEscape(plugin)+"/deploy", header, wasm, &out)
+}
+
+// Rollback brings the generation before the running one back.
+func (c *Client) Rollback(ctx context.Context, plugin string) (out DeployAnswer, err error) {
+	return out, c.do(ctx, http.MethodPost, "/v1/plugins/"+url.PathEscape(plugin)+"/rollback", nil, nil, &out)
+}
+
+// Refusal is the host's own error.
+type Refusal struct {
+	Status int
+	Text   string
+}
+
+func (e *Refusal) Error() string { return e.Text }
+
+func (c *Client) do(ctx context.Context, method, path string, header http.Header, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return json.Unmarshal(answer, out)
+	}
+	var refused ErrorAnswer
+	if json.Unmarshal(answer, &refused) != nil || refused.Error == "" {
+		refused.Error = string(bytes.TrimSpace(answer))
+	}
+	return &Refusal{Status: resp.StatusCode, Text: refused.Error}
+}
