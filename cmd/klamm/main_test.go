@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // output is a stream that a test may read while a command writes it.
@@ -36,16 +37,21 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+// patience bounds every wait of a test: long enough for a busy machine.
+const patience = 60 * time.Second
+
 // await returns what stands in the output once it contains part.
 func (o *output) await(t *testing.T, part string) string {
 	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
 	for {
 		if s := o.String(); strings.Contains(s, part) {
 			return s
 		}
 		select {
 		case <-o.grown:
-		case <-t.Context().Done():
+		case <-limit.C:
 			t.Fatalf("%q never came; there is:\n%s", part, o.String())
 		}
 	}
@@ -61,7 +67,9 @@ type ran struct {
 func klammIn(t *testing.T, stdin io.Reader, args ...string) ran {
 	t.Helper()
 	out, talk := newOutput(), newOutput()
-	code := run(t.Context(), args, testStreams(stdin, out, talk))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	code := run(ctx, args, testStreams(stdin, out, talk))
 	return ran{code, out.String(), talk.String()}
 }
 
@@ -139,9 +147,14 @@ func (r *running) stop(t *testing.T) int {
 
 func (r *running) wait(t *testing.T) int {
 	t.Helper()
-	code := <-r.code
-	r.code <- code
-	return code
+	select {
+	case code := <-r.code:
+		r.code <- code
+		return code
+	case <-time.After(patience):
+		t.Fatalf("it does not end; stdout: %s\nstderr: %s", r.out, r.talk)
+		return 0
+	}
 }
 
 // startBroker runs `klamm broker` on a free port and returns its address.

@@ -88,14 +88,14 @@ func (a *app) inspectBytes(ctx context.Context, ref string, mod *module.Module) 
 			in.Memory.Max = int64(facts.Memory.Max) << 16
 		}
 	}
-	in.Problems = append(in.Problems, in.compile(ctx, ref, mod)...)
+	in.Problems = append(in.Problems, in.compile(ctx, ref, mod, a.cacheDir())...)
 	return in
 }
 
 // compile fills in what the runtime says of the module, and returns why it
 // refuses it.
-func (in *inspection) compile(ctx context.Context, ref string, mod *module.Module) []string {
-	engine, err := runtime.NewEngine(ctx, runtime.EngineConfig{})
+func (in *inspection) compile(ctx context.Context, ref string, mod *module.Module, cacheDir string) []string {
+	engine, err := runtime.NewEngine(ctx, runtime.EngineConfig{CacheDir: cacheDir})
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -27,9 +27,11 @@ func kafka(t *testing.T, addr string, opts ...kgo.Opt) *kgo.Client {
 func values(t *testing.T, addr, topic string, n int) map[string]int {
 	t.Helper()
 	c := kafka(t, addr, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	got := map[string]int{}
 	for read := 0; read < n; {
-		fetches := c.PollFetches(t.Context())
+		fetches := c.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatal(err)
 		}
