@@ -89,6 +89,9 @@ type ending struct {
 // judge applies the rule to the batch. It returns its end, nil when it goes
 // again, whole or in halves. t.mu is held.
 func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool) {
+	if b.stamp == nil && (r.do == reorder || r.do == restart || r.do == fence) {
+		r = rule{do: fail} // it has no sequence that could be mended
+	}
 	// A broker that calls a batch out of order when it is its turn is confused,
 	// and may have written it.
 	maybe := b.maybeWritten || r.unclear || r.do == reorder && t.isTurnOf(b)

@@ -193,6 +193,9 @@ func (c *chaos) decide(conn *fakeConn, b *modelBatch) fakeAnswer {
 func (c *chaos) mayLie(b *modelBatch) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if b.header.ProducerID < 0 {
+		return false
+	}
 	key := fmt.Sprint(b.refs)
 	if c.lied[key] {
 		return false

@@ -150,16 +150,13 @@ func FuzzResponse(f *testing.F) {
 				t.Errorf("%d bytes taken for a body of %d", took, len(body))
 			}
 		}
-		if err != nil {
-			return
+		if err != nil || v >= firstFlexible {
+			return // kmsg counts to 2^32 for tags that are not there
 		}
 		k := kmsg.NewPtrProduceResponse()
 		k.Version = v
-		if v >= 9 {
-			body = skipTags(body)
-		}
 		if err := k.ReadFrom(body); err != nil {
-			return // kmsg wants every tag of KIP-951 whole, we pass over them
+			t.Fatalf("we take what kmsg refuses: %v", err)
 		}
 		for _, topic := range k.Topics {
 			for _, p := range topic.Partitions {
@@ -174,12 +171,6 @@ func FuzzResponse(f *testing.F) {
 			}
 		}
 	})
-}
-
-func skipTags(b []byte) []byte {
-	d := decoder{b: b, flexible: true}
-	d.tags(nil)
-	return d.b
 }
 
 func TestFramesOfHostileLength(t *testing.T) {
