@@ -202,12 +202,11 @@ type State struct {
 	MaxEntries int    `toml:"max_entries"` // the oldest go beyond it; default 1,000,000
 	MaxBytes   Size   `toml:"max_bytes"`   // of values put by plugins; default 64MiB
 	Scope      string `toml:"scope"`       // topic (default) or state
-	Clock      string `toml:"clock"`       // record or arrival; default arrival in producers, record in pipelines
 }
 
 // Admin is the HTTP listener of klamm run.
 type Admin struct {
-	Listen string `toml:"listen"` // default "127.0.0.1:8686"; "" turns it off
+	Listen string `toml:"listen"` // default "127.0.0.1:8686"; unix:PATH is a socket; "" turns it off
 	Token  Secret `toml:"token"`
 }
 
