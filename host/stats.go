@@ -41,6 +41,8 @@ type PluginStats struct {
 }
 
 // StateStats is one plugin's share of one state.
+//
+// Hits counts the ids that were met again, confirmed or still in flight.
 type StateStats struct {
 	State, Plugin                       string
 	Entries, Pending, Waiters           int64
@@ -97,7 +99,7 @@ func (h *Host) Stats() Stats {
 	for _, st := range h.ledger.Stats() {
 		s.States = append(s.States, StateStats{
 			State: st.State, Plugin: st.Plugin, Entries: int64(st.Entries), Pending: int64(st.Pending), Waiters: int64(st.Waiters),
-			Hits: int64(st.Hits), Evictions: int64(st.Evictions), Bytes: int64(st.Bytes), UnknownFree: int64(st.UnknownReleased),
+			Hits: int64(st.Hits + st.PendingHits), Evictions: int64(st.Evictions), Bytes: int64(st.Bytes), UnknownFree: int64(st.UnknownReleased),
 		})
 	}
 	if h.producer == nil {
