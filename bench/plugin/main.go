@@ -1,0 +1,136 @@
+// Command plugin measures what a plugin costs for each record: Klamm's runtime
+// beside plain Go functions and other ways to call WebAssembly from Go, in one
+// run.
+//
+//	cd bench && go run ./plugin --output json [--quick]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klamm-io/klamm/bench/internal/guests"
+	"github.com/klamm-io/klamm/bench/internal/ops"
+	"github.com/klamm-io/klamm/bench/internal/rows"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if err != flag.ErrHelp {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+// options are what the command line says.
+type options struct {
+	json      bool
+	languages []string
+	plan      plan
+}
+
+func parse(args []string, stderr io.Writer) (o options, err error) {
+	f := flag.NewFlagSet("plugin", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	output := f.String("output", "table", "table or json, one object a row")
+	quick := f.Bool("quick", false, "guests in C and Go and values of 200 B only; under 2 minutes")
+	langs := f.String("guest", "", "languages of guests, with commas; default all")
+	names := f.String("op", "", "operations, with commas; default all")
+	f.IntVar(&o.plan.rounds.Rounds, "rounds", 0, "rounds of each figure; default 5, not less")
+	f.DurationVar(&o.plan.rounds.Time, "time", 20*time.Millisecond, "about how long each round of each contender takes")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	switch *output {
+	case "json":
+		o.json = true
+	case "table":
+	default:
+		return o, fmt.Errorf("--output %q: want table or json", *output)
+	}
+	o.plan.rounds.Rounds = max(o.plan.rounds.Rounds, 5)
+	o.plan.ops, o.plan.batches, o.plan.sizes = ops.All(), []int{1, 8, 64, 512}, []int{200, 1 << 10, 10 << 10}
+	o.languages = guests.Languages
+	if *quick {
+		o.plan.sizes, o.languages = []int{200}, []string{"c", "go"}
+	}
+	return o, o.narrow(*langs, *names)
+}
+
+// narrow applies lists of languages and operations; an empty one changes nothing.
+func (o *options) narrow(langs, names string) error {
+	if langs != "" {
+		o.languages = strings.Split(langs, ",")
+		for _, l := range o.languages {
+			if !guests.Known(l) {
+				return fmt.Errorf("--guest %q: there are %s", l, strings.Join(guests.Languages, ", "))
+			}
+		}
+		if !slices.Contains(o.languages, "go") {
+			o.plan.without = "go"
+			o.languages = append(o.languages, "go")
+		}
+	}
+	if names == "" {
+		return nil
+	}
+	o.plan.ops = nil
+	for n := range strings.SplitSeq(names, ",") {
+		if ops.Number(ops.Op(n)) < 0 {
+			return fmt.Errorf("--op %q: there are %v", n, ops.All())
+		}
+		o.plan.ops = append(o.plan.ops, ops.Op(n))
+	}
+	return nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	root, err := guests.Root()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stderr, "klamm-unmetered is left out: "+unmetered)
+	fmt.Fprintln(stderr, "building guests")
+	set, err := guests.Load(ctx, root, cacheDir(), o.languages, stderr)
+	if err != nil {
+		return err
+	}
+	measured, err := measure(ctx, o.plan, set, stderr)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return rows.WriteJSON(stdout, measured)
+	}
+	return rows.WriteTables(stdout, measured)
+}
+
+// unmetered says why there are no rows of that name.
+const unmetered = "the runtime bounds calls by wazero's switch and counts no fuel yet"
+
+// cacheDir is where guests that were built are kept; "" keeps none.
+func cacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "klamm-bench")
+}
