@@ -49,6 +49,8 @@ func TestForbidden(t *testing.T) {
 		{"a subtree may import itself", "host", Module + "/host/internal/produce", false, true},
 		{"runtime knows wazero", "runtime", "github.com/tetratelabs/wazero/api", false, true},
 		{"guard does not", "runtime/guard", "github.com/tetratelabs/wazero", false, false},
+		{"guard's tests try the engine", "runtime/guard", "github.com/tetratelabs/wazero", true, true},
+		{"tests outside of runtime do not", "state", "github.com/tetratelabs/wazero", true, false},
 		{"guard knows no runtime", "runtime/guard", Module + "/runtime", false, false},
 		{"root imports nothing", ".", Module + "/sdk/abi", false, false},
 		{"root is not the parent of unknown folders", "new", Module, false, false},
