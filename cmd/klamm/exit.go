@@ -8,6 +8,7 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/internal/config"
+	"github.com/klamm-io/klamm/internal/kafkaerrors"
 	"github.com/klamm-io/klamm/runtime"
 )
 
@@ -106,25 +107,8 @@ func mend(err error) string {
 			return f.do
 		}
 	}
-	for _, known := range mends {
-		if errors.Is(err, known.err) {
-			return known.do
-		}
+	if e, ok := kafkaerrors.OfError(err); ok {
+		return e.Do
 	}
 	return ""
-}
-
-var mends = []struct {
-	err error
-	do  string
-}{
-	{klamm.ErrBrokerUnreachable, "check the addresses, TLS and SASL in [cluster]; to try without Kafka run `klamm broker` in another terminal"},
-	{klamm.ErrUnknownTopic, "create it with `klamm topic create TOPIC`, or set cluster.allow_auto_create_topics = true"},
-	{klamm.ErrInvalidPartition, "look at `klamm topic describe TOPIC`, or leave the partition to the partitioner"},
-	{klamm.ErrInvalidTopic, "a topic name has at most 249 of the letters a-z A-Z 0-9 . _ - and is not . or .."},
-	{klamm.ErrRecordTooLarge, "raise producer.max_request_size, and max.message.bytes of the topic, or send smaller records"},
-	{klamm.ErrOutcomeUnknown, "the record may be in the log: read the topic before sending it again"},
-	{klamm.ErrFenced, "another producer has the same transactional.id; give each host its own [host] id"},
-	{klamm.ErrBufferFull, "send slower, or raise producer.buffer_memory or max_block_ms"},
-	{klamm.ErrTimeout, "look at the brokers' health; producer.delivery_timeout_ms and max_block_ms bound the wait"},
 }
