@@ -80,12 +80,12 @@ func TestGuardsErrorComesThrough(t *testing.T) {
 	as[*guard.Error](t, err)
 }
 
-func TestModuleThatOnlyTheCompilerRefuses(t *testing.T) {
+func TestBadCodeIsRefusedByTheGuard(t *testing.T) {
 	g := new(w.Guest)
 	g.Hook(abi.OnSend, 0, w.I32Const(1)) // an i32 where an i64 must be
 	_, err := newEngine(t).Compile(context.Background(), "m", g.Bytes())
-	as[*LoadError](t, err)
-	wantProblem(t, err, "compile: ")
+	as[*guard.Error](t, err)
+	wantProblem(t, err, `"klamm_on_send"`, "operands i32, must be i64")
 }
 
 func TestModuleFacts(t *testing.T) {

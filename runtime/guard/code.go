@@ -1,45 +1,107 @@
 package guard
 
-// code reads the function bodies. Instructions are left to the engine's own
-// validation; what it allocates by before that is bounded here.
+import "fmt"
+
+// patience is how many operands of unreachable code are compared one by one in
+// a module. Compilers leave little of it; a module made of it would take seconds.
+const patience = 20_000_000
+
+// fault is what is wrong in a function. Its name is known later: the name
+// section stands behind the code.
+type fault struct {
+	fn  uint32
+	err error
+}
+
+// code checks the function bodies. What is wrong inside of one ends the check
+// of that function only.
 func (c *checker) code(r *reader) {
-	for range r.count("bodies", 3, c.l.Functions) {
+	n := r.count("bodies", 3, c.l.Functions)
+	if declared := len(c.m.funcs) - c.m.imported; r.err == nil && n != declared {
+		r.failf("%d functions declared, %d bodies given", declared, n)
+		return
+	}
+	b := body{c: c}
+	for range n {
+		fn := uint32(c.m.imported + c.m.code)
 		size := r.u32()
-		if r.err == nil && uint64(size) > uint64(c.l.BodySize) && uint64(size) <= uint64(r.left()) {
-			r.failf("function %d has %d bytes, the limit is %d", c.m.imported+c.m.code, size, c.l.BodySize)
-			return
-		}
-		body := r.sub(size)
+		b.r = r.sub(size)
 		if r.err != nil {
-			return
-		}
-		if c.body(&body); body.err != nil {
-			r.err = body.err
 			return
 		}
 		c.m.code++
+		if uint64(size) > uint64(c.l.BodySize) {
+			b.r.failf("%d bytes, the limit is %d", size, c.l.BodySize)
+		}
+		b.function(fn)
+		if b.r.err != nil {
+			c.fault(fn, b.r.err)
+		}
 	}
 }
 
-func (c *checker) body(r *reader) {
-	locals := 0
-	for range r.count("groups of locals", 2, c.l.LocalsPerFunc) {
-		n := r.u32()
-		c.valueType(r)
-		if r.err != nil {
+func (c *checker) fault(fn uint32, err error) {
+	if len(c.faults) < maxProblems {
+		c.faults = append(c.faults, fault{fn, err})
+	} else {
+		c.p.dropped++
+	}
+}
+
+// function checks one body: its locals, then its instructions.
+func (b *body) function(fn uint32) {
+	t, ok := b.c.m.typeOf(fn)
+	if !ok {
+		return // the function section says what is wrong
+	}
+	b.locals = append(b.locals[:0], t.Params...)
+	b.declare()
+	if b.r.err == nil {
+		b.check(t)
+	}
+}
+
+// declare reads the groups of locals. A group costs two bytes however many
+// locals it has: 50 million of them fit in a module of 38.
+func (b *body) declare() {
+	limit, declared := b.c.l.LocalsPerFunc, 0
+	for range b.r.count("groups of locals", 2, limit) {
+		n := b.r.u32()
+		t := b.c.valueType(&b.r)
+		if b.r.err != nil {
 			return
 		}
-		// Groups of n locals cost two bytes: 50 million of them fit in a module of 38.
-		if uint64(locals)+uint64(n) > uint64(c.l.LocalsPerFunc) {
-			r.failf("function %d declares more than %d locals", c.m.imported+c.m.code, c.l.LocalsPerFunc)
+		if uint64(declared)+uint64(n) > uint64(limit) {
+			b.r.failf("more than %d locals", limit)
 			return
 		}
-		locals += int(n)
+		declared += int(n)
+		if b.c.locals += int(n); b.c.locals > b.c.l.Locals {
+			b.r.failf("more than %d locals in all functions together", b.c.l.Locals)
+			return
+		}
+		for range n {
+			b.locals = append(b.locals, byte(t))
+		}
 	}
-	if c.locals += locals; r.err == nil && c.locals > c.l.Locals {
-		r.failf("functions declare more than %d locals together", c.l.Locals)
+}
+
+// reportFaults lists what is wrong in functions, by their names as far as the
+// module tells them.
+func (c *checker) reportFaults() {
+	for _, f := range c.faults {
+		c.p.addf("%s: %v", c.functionName(f.fn), f.err)
 	}
-	if r.err == nil && (r.left() == 0 || r.b[r.end-1] != opEnd) {
-		r.failf("function %d does not end with end", c.m.imported+c.m.code)
+}
+
+func (c *checker) functionName(fn uint32) string {
+	if name := c.debugName(fn); name != "" {
+		return fmt.Sprintf("function %d %q", fn, name)
 	}
+	for _, e := range c.m.Exports {
+		if e.Kind == KindFunc && e.Index == fn {
+			return fmt.Sprintf("function %d %q", fn, e.Name)
+		}
+	}
+	return fmt.Sprintf("function %d", fn)
 }

@@ -8,13 +8,26 @@ import (
 // Check reads wasm and returns what it found, or an *Error with every problem.
 // name is used in the error only. The returned Module holds views of wasm.
 func Check(name string, wasm []byte, l Limits) (*Module, error) {
-	c := checker{l: l.withDefaults(), m: &Module{dataSaid: -1, byName: map[string]int{}}}
+	return check(name, wasm, l, (*checker).contract)
+}
+
+// Validate is Check for a module that need not be a plugin: it says whether
+// wasm is a valid module of the enabled features within the limits.
+func Validate(name string, wasm []byte, l Limits) (*Module, error) {
+	return check(name, wasm, l, func(*checker, bool) {})
+}
+
+func check(name string, wasm []byte, l Limits, contract func(c *checker, whole bool)) (*Module, error) {
+	c := checker{
+		l: l.withDefaults(), m: &Module{dataSaid: -1, byName: map[string]int{}}, patience: patience,
+	}
 	if c.preamble(wasm) {
 		// Rules about what the module means are checked even when its structure is
 		// broken further on: an author wants to see all of it at once. What a part
 		// that was not reached would say is left out.
 		whole := c.sections(wasm)
-		c.contract(whole)
+		c.reportFaults()
+		contract(&c, whole)
 	}
 	if err := c.p.err(name); err != nil {
 		return nil, err
@@ -27,10 +40,31 @@ type checker struct {
 	m *Module
 	p problems
 
-	locals     int // declared so far in all functions
+	declared  set // functions that a reference may name
+	faults    []fault
+	funcNames reader // the name map of functions
+
+	// Used up so far, of all functions, tables and segments together.
+	locals     int
 	tableItems int
 	elemItems  int
+	dataBytes  int
+	customs    int
+	nameCount  int
+	patience   int // left
 }
+
+// set is a set of function indexes.
+type set []uint64
+
+func (s *set) add(i uint32) {
+	for int(i/64) >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[i/64] |= 1 << (i % 64)
+}
+
+func (s set) has(i uint32) bool { return int(i/64) < len(s) && s[i/64]>>(i%64)&1 != 0 }
 
 const preambleSize = 8
 

@@ -11,6 +11,9 @@ type Limits struct {
 	LocalsPerFunc int // declared locals of one function; 10,000
 	Locals        int // declared locals of all functions; 4,000,000
 	BodySize      int // bytes of one function; 1 MiB
+	Nesting       int // blocks open at once in one function; 20,000
+	Operands      int // values on the operand stack of one function; 10,000
+	BranchTargets int // of one br_table; 100,000
 	Tables        int // 16
 	TableElements int // least elements of all tables; 1,000,000
 	MemoryPages   int // pages of 64 KiB of the memory's least size; 1,024 (64 MiB)
@@ -19,7 +22,10 @@ type Limits struct {
 	Elements      int // element segments; 10,000
 	ElementItems  int // items of all element segments; 1,000,000
 	Data          int // data segments; 100,000
+	DataSize      int // bytes of all data segments; 16 MiB
 	NameLength    int // bytes of an import's or export's name; 1,024
+	Customs       int // custom sections; 1,000
+	Names         int // entries of the name section; 1,000,000
 }
 
 // DefaultLimits returns the defaults.
@@ -33,6 +39,9 @@ func DefaultLimits() Limits {
 		LocalsPerFunc: 10_000,
 		Locals:        4_000_000,
 		BodySize:      1 << 20,
+		Nesting:       20_000,
+		Operands:      10_000,
+		BranchTargets: 100_000,
 		Tables:        16,
 		TableElements: 1_000_000,
 		MemoryPages:   1_024,
@@ -41,7 +50,10 @@ func DefaultLimits() Limits {
 		Elements:      10_000,
 		ElementItems:  1_000_000,
 		Data:          100_000,
+		DataSize:      16 << 20,
 		NameLength:    1_024,
+		Customs:       1_000,
+		Names:         1_000_000,
 	}
 }
 
@@ -56,7 +68,9 @@ func (l Limits) withDefaults() Limits {
 		{&l.BodySize, d.BodySize}, {&l.Tables, d.Tables}, {&l.TableElements, d.TableElements},
 		{&l.MemoryPages, d.MemoryPages}, {&l.Globals, d.Globals}, {&l.Exports, d.Exports},
 		{&l.Elements, d.Elements}, {&l.ElementItems, d.ElementItems}, {&l.Data, d.Data},
-		{&l.NameLength, d.NameLength},
+		{&l.NameLength, d.NameLength}, {&l.Nesting, d.Nesting}, {&l.Operands, d.Operands},
+		{&l.BranchTargets, d.BranchTargets}, {&l.DataSize, d.DataSize}, {&l.Customs, d.Customs},
+		{&l.Names, d.Names},
 	} {
 		if *f.have == 0 {
 			*f.have = f.def

@@ -32,7 +32,9 @@ func (t FuncType) String() string { return typeList(t.Params) + " -> " + typeLis
 func typeList(s string) string {
 	names := make([]string, len(s))
 	for i := range len(s) {
-		names[i] = valueTypeNames[ValueType(s[i])]
+		if names[i] = valueTypeNames[ValueType(s[i])]; s[i] == byte(unknown) {
+			names[i] = "any"
+		}
 	}
 	if len(names) == 1 {
 		return names[0]
@@ -76,6 +78,11 @@ type Memory struct {
 	HasMax bool
 }
 
+type global struct {
+	typ     ValueType
+	mutable bool
+}
+
 // Module is what guard learnt of a module.
 type Module struct {
 	Types    []FuncType
@@ -88,13 +95,15 @@ type Module struct {
 	Manifest []byte
 
 	funcs    []uint32 // type index of each function, imported ones first
-	tables   int
+	tables   []ValueType
+	globals  []global // imported ones first
+	elements []ValueType
 	memories int
-	globals  int
 	code     int // bodies
 	data     int // segments
 	dataSaid int // by the data count section, -1 without one
 	imported int // functions
+	foreign  int // globals that are imported
 	hasName  bool
 	byName   map[string]int
 }

@@ -21,6 +21,7 @@ func (c *checker) names(r *reader) {
 		case nameModule:
 			sub.name(1 << 20)
 		case nameFunctions:
+			c.funcNames = sub
 			c.nameMap(&sub)
 		case nameLocals:
 			for range sub.count("names", 2, c.l.Functions) {
@@ -38,11 +39,31 @@ func (c *checker) names(r *reader) {
 }
 
 func (c *checker) nameMap(r *reader) {
-	for range r.count("names", 2, c.l.Functions) {
+	n := r.count("names", 2, c.l.Functions)
+	if c.nameCount += n; r.err == nil && c.nameCount > c.l.Names {
+		r.failf("more than %d names", c.l.Names)
+	}
+	for range n {
 		r.u32()
 		r.name(1 << 20)
 		if r.err != nil {
 			return
 		}
 	}
+}
+
+// debugName returns the name of a function as the name section has it.
+func (c *checker) debugName(fn uint32) string {
+	r := c.funcNames
+	for range r.u32() {
+		i := r.u32()
+		name := r.bytes(r.u32())
+		if r.err != nil {
+			return ""
+		}
+		if i == fn {
+			return string(name)
+		}
+	}
+	return ""
 }

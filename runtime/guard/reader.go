@@ -99,7 +99,13 @@ func lastByteOK(c byte, rest uint, signed bool) bool {
 	return high == 0 || high == ones
 }
 
-func (r *reader) u32() uint32 { return uint32(r.leb(32, false)) }
+func (r *reader) u32() uint32 {
+	if r.err == nil && r.pos < r.end && r.b[r.pos] < 0x80 { // nearly always
+		r.pos++
+		return uint32(r.b[r.pos-1])
+	}
+	return uint32(r.leb(32, false))
+}
 
 // count reads the length of a vector whose entries take at least least bytes
 // each, and refuses it when the bytes left cannot hold it or it exceeds limit.

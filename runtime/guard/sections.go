@@ -1,6 +1,10 @@
 package guard
 
-import "github.com/klamm-io/klamm/sdk/abi"
+import (
+	"fmt"
+
+	"github.com/klamm-io/klamm/sdk/abi"
+)
 
 // Section ids, as encoded.
 const (
@@ -35,7 +39,11 @@ func (c *checker) sections(wasm []byte) bool {
 		start := r.pos
 		id := r.byte()
 		if int(id) >= len(sectionNames) {
-			c.p.addf("byte %d: unknown section %d", start, id)
+			if feature := sectionFeature(id); feature != "" {
+				c.p.addf("byte %d: %v", start, notEnabled(fmt.Sprintf("section %d", id), feature))
+			} else {
+				c.p.addf("byte %d: unknown section %d", start, id)
+			}
 			return false
 		}
 		body := r.sub(r.u32())
@@ -88,7 +96,11 @@ func (c *checker) section(id byte, r *reader) {
 	case secData:
 		c.data(r)
 	case secDataCount:
-		c.m.dataSaid = int(r.u32())
+		if n := r.u32(); r.err == nil && int64(n) > int64(c.l.Data) {
+			r.failf("%d data segments announced, the limit is %d", n, c.l.Data)
+		} else {
+			c.m.dataSaid = int(n)
+		}
 	}
 }
 
@@ -107,6 +119,10 @@ func (c *checker) consistent() bool {
 }
 
 func (c *checker) custom(r *reader) {
+	if c.customs++; c.customs > c.l.Customs {
+		r.failf("more than %d custom sections", c.l.Customs)
+		return
+	}
 	name := r.name(c.l.NameLength)
 	if r.err != nil {
 		return
@@ -132,7 +148,11 @@ func (c *checker) custom(r *reader) {
 
 func (c *checker) types(r *reader) {
 	for range r.count("types", 3, c.l.Types) {
-		if form := r.byte(); r.err == nil && form != 0x60 {
+		switch form := r.byte(); {
+		case r.err != nil || form == 0x60:
+		case formFeature(form) != "":
+			r.fail(notEnabled(fmt.Sprintf("type form 0x%02x", form), formFeature(form)))
+		default:
 			r.failf("type form 0x%02x; only functions (0x60) are known", form)
 		}
 		t := FuncType{Params: c.valueTypes(r, "parameters"), Results: c.valueTypes(r, "results")}
@@ -148,7 +168,7 @@ func (c *checker) valueTypes(r *reader, what string) string {
 	b := r.bytes(uint32(n))
 	for _, t := range b {
 		if !ValueType(t).known() {
-			r.failf("unknown value type 0x%02x", t)
+			unknownType(r, t)
 			return ""
 		}
 	}
@@ -158,53 +178,65 @@ func (c *checker) valueTypes(r *reader, what string) string {
 func (c *checker) valueType(r *reader) ValueType {
 	t := ValueType(r.byte())
 	if r.err == nil && !t.known() {
-		r.failf("unknown value type 0x%02x", byte(t))
+		unknownType(r, byte(t))
 	}
 	return t
 }
 
-func (c *checker) refType(r *reader) {
-	if t := c.valueType(r); r.err == nil && t != FuncRef && t != ExternRef {
+func unknownType(r *reader, t byte) {
+	if feature := typeFeature(t); feature != "" {
+		r.fail(notEnabled(fmt.Sprintf("value type 0x%02x", t), feature))
+		return
+	}
+	r.failf("unknown value type 0x%02x", t)
+}
+
+func (c *checker) refType(r *reader) ValueType {
+	t := c.valueType(r)
+	if r.err == nil && t != FuncRef && t != ExternRef {
 		r.failf("%s is no reference type", valueTypeNames[t])
 	}
+	return t
 }
 
 func (c *checker) imports(r *reader) {
 	for range r.count("imports", 4, c.l.Imports) {
 		im := Import{Module: r.name(c.l.NameLength), Name: r.name(c.l.NameLength), Kind: Kind(r.byte())}
-		switch {
-		case r.err != nil:
+		if r.err != nil {
 			return
-		case im.Kind == KindFunc:
-			t := r.u32()
-			if r.err == nil && uint64(t) >= uint64(len(c.m.Types)) {
-				r.failf("import %q.%q: type %d of %d", im.Module, im.Name, t, len(c.m.Types))
-				return
-			}
-			if r.err != nil {
-				return
-			}
-			im.Type = c.m.Types[t]
-			c.m.funcs = append(c.m.funcs, t)
-			c.m.imported++
-		case im.Kind == KindTable:
-			c.refType(r)
-			c.limits(r, "table")
-			c.m.tables++
-		case im.Kind == KindMemory:
-			c.limits(r, "memory")
-			c.m.memories++
-		case im.Kind == KindGlobal:
-			c.valueType(r)
-			c.mutability(r)
-			c.m.globals++
-		default:
-			r.failf("import %q.%q: unknown kind %d", im.Module, im.Name, im.Kind)
+		}
+		if c.importDesc(r, &im); r.err != nil {
+			return
+		}
+		c.m.Imports = append(c.m.Imports, im)
+	}
+}
+
+func (c *checker) importDesc(r *reader, im *Import) {
+	const kindTag = 4
+	switch im.Kind {
+	case KindFunc:
+		t := r.u32()
+		if r.err == nil && uint64(t) >= uint64(len(c.m.Types)) {
+			r.failf("import %q.%q: type %d of %d", im.Module, im.Name, t, len(c.m.Types))
 		}
 		if r.err != nil {
 			return
 		}
-		c.m.Imports = append(c.m.Imports, im)
+		im.Type = c.m.Types[t]
+		c.m.funcs = append(c.m.funcs, t)
+		c.m.imported++
+	case KindTable:
+		c.table(r)
+	case KindMemory:
+		c.memory(r)
+	case KindGlobal:
+		c.m.globals = append(c.m.globals, c.globalType(r))
+		c.m.foreign++
+	case kindTag:
+		r.fail(notEnabled(fmt.Sprintf("import %q.%q of a tag", im.Module, im.Name), exceptions))
+	default:
+		r.failf("import %q.%q: unknown kind %d", im.Module, im.Name, im.Kind)
 	}
 }
 
@@ -228,13 +260,17 @@ func (c *checker) functions(r *reader) {
 
 // limits reads a table's or memory's least and largest size.
 func (c *checker) limits(r *reader, what string) (least, most uint32, hasMax bool) {
-	flag := r.byte()
-	if r.err == nil && flag > 1 {
-		r.failf("%s with limits of kind %d; shared and 64-bit ones are not enabled", what, flag)
+	switch kind := r.byte(); {
+	case r.err != nil || kind <= 1:
+		hasMax = kind == 1
+	case limitsFeature(kind) != "":
+		r.fail(notEnabled(fmt.Sprintf("a %s with limits of kind %d", what, kind), limitsFeature(kind)))
+	default:
+		r.failf("%s with limits of kind %d", what, kind)
 	}
 	least = r.u32()
-	if flag == 1 {
-		most, hasMax = r.u32(), true
+	if hasMax {
+		most = r.u32()
 		if r.err == nil && most < least {
 			r.failf("%s of at least %d and at most %d", what, least, most)
 		}
@@ -244,54 +280,73 @@ func (c *checker) limits(r *reader, what string) (least, most uint32, hasMax boo
 
 func (c *checker) tables(r *reader) {
 	for range r.count("tables", 3, c.l.Tables) {
-		c.refType(r)
-		least, _, _ := c.limits(r, "table")
-		if r.err != nil {
+		if c.table(r); r.err != nil {
 			return
 		}
-		c.m.tables++
-		if c.tableItems += int(least); c.tableItems > c.l.TableElements {
-			r.failf("tables of %d elements, the limit is %d", c.tableItems, c.l.TableElements)
-			return
-		}
+	}
+}
+
+func (c *checker) table(r *reader) {
+	const withInit = 0x40
+	if r.left() > 0 && r.b[r.pos] == withInit {
+		r.fail(notEnabled("a table with an initial value", typedFuncRefs))
+		return
+	}
+	t := c.refType(r)
+	least, _, _ := c.limits(r, "table")
+	if r.err != nil {
+		return
+	}
+	c.m.tables = append(c.m.tables, t)
+	if c.tableItems += int(least); c.tableItems > c.l.TableElements {
+		r.failf("tables of %d elements, the limit is %d", c.tableItems, c.l.TableElements)
 	}
 }
 
 func (c *checker) memories(r *reader) {
-	n := r.count("memories", 2, 1)
-	for range n {
-		least, most, hasMax := c.limits(r, "memory")
-		if r.err != nil {
+	for range r.count("memories", 2, 1<<16) {
+		if c.memory(r); r.err != nil {
 			return
-		}
-		const pagesOf32Bits = 1 << 16
-		if least > pagesOf32Bits || most > pagesOf32Bits {
-			r.failf("memory of more than %d pages", pagesOf32Bits)
-			return
-		}
-		c.m.memories++
-		c.m.Memory = Memory{Min: least, Max: most, HasMax: hasMax}
-		if uint64(least) > uint64(c.l.MemoryPages) {
-			c.p.addf("the memory starts with %d pages (%d KiB), the limit is %d pages", least, least*64, c.l.MemoryPages)
 		}
 	}
 }
 
-func (c *checker) mutability(r *reader) {
-	if mut := r.byte(); r.err == nil && mut > 1 {
+func (c *checker) memory(r *reader) {
+	least, most, hasMax := c.limits(r, "memory")
+	const pagesOf32Bits = 1 << 16
+	switch {
+	case r.err != nil:
+		return
+	case c.m.memories == 1:
+		r.fail(notEnabled("a second memory", multiMemory))
+		return
+	case least > pagesOf32Bits || most > pagesOf32Bits:
+		r.failf("memory of more than %d pages", pagesOf32Bits)
+		return
+	}
+	c.m.memories = 1
+	c.m.Memory = Memory{Min: least, Max: most, HasMax: hasMax}
+	if uint64(least) > uint64(c.l.MemoryPages) {
+		c.p.addf("the memory starts with %d pages (%d KiB), the limit is %d pages", least, least*64, c.l.MemoryPages)
+	}
+}
+
+func (c *checker) globalType(r *reader) global {
+	t, mut := c.valueType(r), r.byte()
+	if r.err == nil && mut > 1 {
 		r.failf("global with mutability %d", mut)
 	}
+	return global{t, mut == 1}
 }
 
 func (c *checker) globals(r *reader) {
 	for range r.count("globals", 4, c.l.Globals) {
-		c.valueType(r)
-		c.mutability(r)
-		c.constExpr(r)
+		g := c.globalType(r)
+		c.constExpr(r, g.typ)
 		if r.err != nil {
 			return
 		}
-		c.m.globals++
+		c.m.globals = append(c.m.globals, g)
 	}
 }
 
@@ -305,7 +360,10 @@ func (c *checker) exports(r *reader) {
 			r.failf("export %q: unknown kind %d", e.Name, e.Kind)
 			return
 		}
-		have := [...]int{len(c.m.funcs), c.m.tables, c.m.memories, c.m.globals}[e.Kind]
+		if e.Kind == KindFunc {
+			c.declared.add(min(e.Index, uint32(len(c.m.funcs))))
+		}
+		have := [...]int{len(c.m.funcs), len(c.m.tables), c.m.memories, len(c.m.globals)}[e.Kind]
 		if uint64(e.Index) >= uint64(have) {
 			r.failf("export %q: %s %d, there are %d", e.Name, e.Kind, e.Index, have)
 			return

@@ -5,7 +5,7 @@ import "github.com/klamm-io/klamm/sdk/abi"
 // WASIModule is the module name of WASI preview 1.
 const WASIModule = "wasi_snapshot_preview1"
 
-// Signature letters: i is i32, I is i64, F is f64.
+// Signature letters: i is i32, I is i64, f is f32, F is f64, V is v128.
 func sig(params, results string) FuncType {
 	return FuncType{Params: decodeSig(params), Results: decodeSig(results)}
 }
@@ -13,7 +13,7 @@ func sig(params, results string) FuncType {
 func decodeSig(s string) string {
 	b := []byte(s)
 	for i, c := range b {
-		b[i] = byte(map[byte]ValueType{'i': I32, 'I': I64, 'F': F64}[c])
+		b[i] = byte(map[byte]ValueType{'i': I32, 'I': I64, 'f': F32, 'F': F64, 'V': V128}[c])
 	}
 	return string(b)
 }
