@@ -119,7 +119,9 @@ func (a *acknowledger) process(work []completed) {
 		c := &work[i]
 		if c.slot.claimed {
 			for _, r := range a.p.ledger.Settle(c.slot.ref, settlement(c, nowMS)) {
-				work = append(work, waiterEnd(a.p.slots.at(r.Waiter), r))
+				if !resolveSeat(r) {
+					work = append(work, waiterEnd(a.p.slots.at(r.Waiter), r))
+				}
 			}
 		}
 	}

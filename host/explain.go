@@ -47,7 +47,7 @@ func (h *Host) Explain(ctx context.Context, rec *klamm.Record) (*Explanation, er
 	}
 	e.Elapsed = time.Since(start)
 	if it.Claimed {
-		h.ledger.Settle(state.Ref(it.Ref), state.Settlement{Outcome: klamm.Failed, Err: errExplained, NowMS: h.clock.nowMS()})
+		h.settle(state.Ref(it.Ref), state.Settlement{Outcome: klamm.Failed, Err: errExplained, NowMS: h.clock.nowMS()})
 	}
 	return e, err
 }

@@ -189,7 +189,7 @@ func (p *progress) lag() int64 {
 // settleClaims tells the ledger about claims made in on_consume.
 func (h *Host) settleClaims(tp klamm.TopicPartition, claims []progressClaim, outcome klamm.Outcome, err error) {
 	for _, c := range claims {
-		h.ledger.Settle(c.ref, state.Settlement{
+		h.settle(c.ref, state.Settlement{
 			Outcome: outcome, Err: err, NowMS: h.clock.nowMS(),
 			At: state.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: c.offset},
 		})

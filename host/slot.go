@@ -171,7 +171,7 @@ func (s *slots) take() (uint32, bool) {
 func (s *slots) assign(i uint32) *slot {
 	s.serial++
 	sl := &s.chunks[i/slotChunk][i%slotChunk]
-	*sl = slot{ref: state.Ref(s.serial<<slotBits | uint64(i)), partition: klamm.NoPartition, group: s.group}
+	*sl = slot{ref: state.Ref(s.serial<<slotBits|uint64(i)) &^ seatRef, partition: klamm.NoPartition, group: s.group}
 	s.group.count++
 	return sl
 }

@@ -49,6 +49,7 @@ var table = []row{
 	{"host/internal/consume", []string{".", "internal/config", "host/internal/cluster"}},
 	{"host", []string{".", "sdk/abi", "runtime", "state", "interceptor", "partitioner", "internal/config", "internal/module", "host/internal/..."}},
 	{"internal/broker", []string{".", "internal/config"}},
+	{"host/saramaplugin", []string{".", "interceptor", "host"}},
 	{"host/hosttest", []string{".", "internal/config", "internal/broker", "host"}},
 	{"sdk/plugintest", []string{".", "sdk/abi", "sdk/plugin", "runtime", "state", "internal/module"}},
 	{"sdk/conformance", []string{"sdk/abi", "sdk/plugin", "runtime", "internal/module"}},
