@@ -1,0 +1,173 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/klamm-io/klamm"
+)
+
+// Kafka is a topic of a cluster, read with franz-go.
+type Kafka struct {
+	Topic   string
+	Brokers []string
+	// Quiet is how long the ends must stay where they are before they count as
+	// the ends. Default 0: they are taken as they are first found.
+	Quiet time.Duration
+	// Options are further ones of the client: TLS, SASL.
+	Options []kgo.Opt
+}
+
+var _ Log = (*Kafka)(nil)
+
+// Read reads the whole topic. ctx bounds it.
+func (k *Kafka) Read(ctx context.Context, i Isolation, each func(*Seen) error) (map[int32]int64, error) {
+	ends, err := k.read(ctx, i, each)
+	if err != nil {
+		return nil, fmt.Errorf("read topic %q: %w", k.Topic, err)
+	}
+	return ends, nil
+}
+
+func (k *Kafka) read(ctx context.Context, i Isolation, each func(*Seen) error) (map[int32]int64, error) {
+	asking, err := k.client()
+	if err != nil {
+		return nil, err
+	}
+	defer asking.Close()
+	adm := kadm.NewClient(asking)
+	at, err := k.starts(ctx, adm)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := k.ends(ctx, adm, i)
+	for err == nil && behind(at, ends) {
+		if err = k.readTo(ctx, i, at, ends, each); err == nil {
+			ends, err = k.quietEnds(ctx, adm, i, ends)
+		}
+	}
+	return ends, err
+}
+
+func (k *Kafka) client(opts ...kgo.Opt) (*kgo.Client, error) {
+	opts = append(opts, kgo.SeedBrokers(k.Brokers...))
+	return kgo.NewClient(append(opts, k.Options...)...)
+}
+
+func (k *Kafka) starts(ctx context.Context, adm *kadm.Client) (map[int32]int64, error) {
+	first, err := adm.ListStartOffsets(ctx, k.Topic)
+	if err == nil {
+		err = first.Error()
+	}
+	at := map[int32]int64{}
+	first.Each(func(o kadm.ListedOffset) { at[o.Partition] = o.Offset })
+	return at, err
+}
+
+func (k *Kafka) ends(ctx context.Context, adm *kadm.Client, i Isolation) (map[int32]int64, error) {
+	list := adm.ListEndOffsets
+	if i == Committed {
+		list = adm.ListCommittedOffsets
+	}
+	last, err := list(ctx, k.Topic)
+	if err == nil {
+		err = last.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	ends := map[int32]int64{}
+	last.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+	if len(ends) == 0 {
+		return nil, klamm.ErrUnknownTopic
+	}
+	return ends, nil
+}
+
+// quietEnds returns the ends as they are after Quiet.
+func (k *Kafka) quietEnds(ctx context.Context, adm *kadm.Client, i Isolation, ends map[int32]int64) (map[int32]int64, error) {
+	if k.Quiet <= 0 {
+		return ends, nil
+	}
+	select {
+	case <-time.After(k.Quiet):
+		return k.ends(ctx, adm, i)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// readTo reads on until each partition's end is reached.
+func (k *Kafka) readTo(ctx context.Context, i Isolation, at, ends map[int32]int64, each func(*Seen) error) error {
+	isolation := kgo.ReadUncommitted()
+	if i == Committed {
+		isolation = kgo.ReadCommitted()
+	}
+	from := map[int32]kgo.Offset{}
+	for p, offset := range at {
+		if offset < ends[p] {
+			from[p] = kgo.NewOffset().At(offset)
+		}
+	}
+	// A control record ends every transaction. It is kept, so that the end is
+	// reached even where the last records were aborted.
+	cl, err := k.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{k.Topic: from}), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords())
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for behind(at, ends) {
+		fetches := cl.PollFetches(ctx)
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w at offsets %v of %v", err, at, ends)
+		}
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		if err := k.take(fetches, at, ends, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take passes on the records up to the ends. Those beyond were written later.
+func (k *Kafka) take(fetches kgo.Fetches, at, ends map[int32]int64, each func(*Seen) error) error {
+	for it := fetches.RecordIter(); !it.Done(); {
+		r := it.Next()
+		if r.Offset < at[r.Partition] || r.Offset >= ends[r.Partition] {
+			continue
+		}
+		at[r.Partition] = r.Offset + 1
+		if r.Attrs.IsControl() {
+			continue
+		}
+		if err := each(seen(k.Topic, r)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func behind(at, ends map[int32]int64) bool {
+	for p, end := range ends {
+		if at[p] < end {
+			return true
+		}
+	}
+	return false
+}
+
+func seen(topic string, r *kgo.Record) *Seen {
+	s := &Seen{Partition: r.Partition, Offset: r.Offset, ProducerID: r.ProducerID, Epoch: r.ProducerEpoch}
+	headers := make([]klamm.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = klamm.Header{Key: h.Key, Value: h.Value}
+	}
+	s.Payload, s.Problem = ParsePayload(topic, r.Key, r.Value, headers)
+	return s
+}

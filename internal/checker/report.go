@@ -1,0 +1,145 @@
+package checker
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Schema names the report's JSON form.
+const Schema = "klamm.verify/1"
+
+// Report is the verdict on a history and its log. The first fields, their names
+// and their order are a contract.
+type Report struct {
+	Schema string `json:"schema"`
+	// Sent counts the records that were given to the producer.
+	Sent int64 `json:"sent"`
+	// Lost were acknowledged, and the log does not have them. Those that were
+	// acknowledged beyond the log's end are Unseen instead.
+	Lost int64 `json:"lost"`
+	// Duplicated have more than one offset.
+	Duplicated int64 `json:"duplicated"`
+	// Reordered stand behind a later record of their key, or of their producer,
+	// in the same partition.
+	Reordered int64 `json:"reordered"`
+	// Completions counts callbacks. Each record has one.
+	Completions int64 `json:"completions"`
+
+	Unseen int64 `json:"unseen"`
+	// Ghosts are in the log though they failed for certain, were dropped, or
+	// belong to an aborted transaction (G1a).
+	Ghosts int64 `json:"ghosts"`
+	// Acknowledged, FailedDefinite, Dropped, DeadLettered, Refused and Unknown
+	// are the records by their completions. UnknownWritten are those of unknown
+	// outcome that the log has: not a fault.
+	Acknowledged   int64 `json:"acknowledged"`
+	FailedDefinite int64 `json:"failed_definite"`
+	Dropped        int64 `json:"dropped"`
+	DeadLettered   int64 `json:"dead_lettered"`
+	Refused        int64 `json:"refused"`
+	Unknown        int64 `json:"unknown"`
+	UnknownWritten int64 `json:"unknown_written"`
+	// Uncompleted never got a callback, CompletedTwice got more than one. A
+	// history that was cut short has records without one, which count as of
+	// unknown outcome.
+	Uncompleted    int64 `json:"uncompleted"`
+	CompletedTwice int64 `json:"completed_twice"`
+	// Inconsistent: the callback named another place than the log has, or two
+	// readings of one offset differ.
+	Inconsistent int64 `json:"inconsistent"`
+	// Misplaced are in another partition than was asked for, or than the other
+	// records of their key are.
+	Misplaced int64 `json:"misplaced"`
+	// Corrupt records' bytes are not those that were sent.
+	Corrupt int64 `json:"corrupt"`
+	// Foreign records are in the log and not in the history.
+	Foreign int64 `json:"foreign"`
+	// Fenced records come after one of a later epoch of their producer id.
+	Fenced int64 `json:"fenced"`
+	// TornTxns are transactions of which the log has a part.
+	TornTxns int64 `json:"torn_transactions"`
+	// InterceptorFaults are records that interceptors met not exactly once.
+	InterceptorFaults int64 `json:"interceptor_faults"`
+	// FalseDrops were dropped as duplicates of records that are not there.
+	// DedupDoubled are acknowledged twins that both got through.
+	FalseDrops   int64 `json:"false_drops"`
+	DedupDoubled int64 `json:"dedup_doubled"`
+	// PollSkips, PollRepeats and PollGhosts are a consumer's: records of the log
+	// that it was not given, or again, or too early.
+	PollSkips   int64 `json:"poll_skips"`
+	PollRepeats int64 `json:"poll_repeats"`
+	PollGhosts  int64 `json:"poll_ghosts"`
+
+	// Complete: the history was ended in order. TornBytes are those of its end
+	// that could not be read.
+	Complete  bool   `json:"complete"`
+	TornBytes int64  `json:"torn_bytes"`
+	Seed      uint64 `json:"seed"`
+	// Faults counts those that were made while the records were sent.
+	Faults map[string]int64 `json:"faults,omitempty"`
+	// Examples are the first few findings, in words.
+	Examples []string `json:"examples,omitempty"`
+	OK       bool     `json:"ok"`
+}
+
+// examplesMax is how many findings are told in words.
+const examplesMax = 20
+
+func (r *Report) finding(n *int64, format string, args ...any) {
+	*n++
+	if len(r.Examples) < examplesMax {
+		r.Examples = append(r.Examples, fmt.Sprintf(format, args...))
+	}
+}
+
+// counter returns what counts the records of an outcome without a record in the
+// log.
+func (r *Report) counter(o Outcome) *int64 {
+	switch o {
+	case FailDefinite:
+		return &r.FailedDefinite
+	case Refused:
+		return &r.Refused
+	case Dropped:
+		return &r.Dropped
+	}
+	return &r.DeadLettered
+}
+
+// Violation is a promise that was not kept.
+type Violation struct {
+	Name  string
+	Count int64
+}
+
+// Violations returns those that the report counts, worst first.
+func (r *Report) Violations() []Violation {
+	all := []Violation{
+		{"lost", r.Lost}, {"unseen", r.Unseen}, {"duplicated", r.Duplicated}, {"ghosts", r.Ghosts}, {"reordered", r.Reordered},
+		{"corrupt", r.Corrupt}, {"misplaced", r.Misplaced}, {"inconsistent", r.Inconsistent}, {"fenced", r.Fenced},
+		{"torn transactions", r.TornTxns}, {"uncompleted", r.Uncompleted}, {"completed twice", r.CompletedTwice},
+		{"interceptor faults", r.InterceptorFaults}, {"false drops", r.FalseDrops}, {"let through twice", r.DedupDoubled},
+		{"poll skips", r.PollSkips}, {"poll repeats", r.PollRepeats}, {"poll ghosts", r.PollGhosts}, {"foreign", r.Foreign},
+	}
+	var found []Violation
+	for _, v := range all {
+		if v.Count > 0 {
+			found = append(found, v)
+		}
+	}
+	return found
+}
+
+// Err returns an error that names what is wrong and the seed, nil when all is
+// well.
+func (r *Report) Err() error {
+	found := r.Violations()
+	if len(found) == 0 {
+		return nil
+	}
+	var words []string
+	for _, v := range found {
+		words = append(words, fmt.Sprintf("%d %s", v.Count, v.Name))
+	}
+	return fmt.Errorf("of %d records: %s (seed %d)\n  %s", r.Sent, strings.Join(words, ", "), r.Seed, strings.Join(r.Examples, "\n  "))
+}
