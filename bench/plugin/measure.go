@@ -31,7 +31,7 @@ type open struct {
 }
 
 func measure(ctx context.Context, p plan, set *guests.Set, log io.Writer) (out []rows.Row, err error) {
-	field, err := peer.NewField(ctx, set)
+	field, err := peer.NewField(ctx, set, cacheDir())
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,8 @@ const memoryMax = 64 << 20
 // klammEngine is the product's engine as the product starts it.
 type klammEngine struct{ e *runtime.Engine }
 
-func newKlammEngine(ctx context.Context) (*klammEngine, error) {
-	e, err := runtime.NewEngine(ctx, runtime.EngineConfig{})
+func newKlammEngine(ctx context.Context, cacheDir string) (*klammEngine, error) {
+	e, err := runtime.NewEngine(ctx, runtime.EngineConfig{CacheDir: cacheDir})
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,10 @@ package peer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/klamm-io/klamm/bench/internal/guests"
 	"github.com/klamm-io/klamm/bench/internal/ops"
@@ -50,13 +53,18 @@ type Field struct {
 	all   []Contender
 }
 
-// NewField returns the contenders for which set has a guest.
-func NewField(ctx context.Context, set *guests.Set) (*Field, error) {
-	engine, err := newKlammEngine(ctx)
+// NewField returns the contenders for which set has a guest. In cacheDir, with
+// mode 0700, compiled code is kept; "" keeps none.
+func NewField(ctx context.Context, set *guests.Set, cacheDir string) (*Field, error) {
+	cache, klammDir, err := caches(cacheDir)
 	if err != nil {
 		return nil, err
 	}
-	f := &Field{cache: wazero.NewCompilationCache(), klamm: engine}
+	engine, err := newKlammEngine(ctx, klammDir)
+	if err != nil {
+		return nil, errors.Join(err, cache.Close(ctx))
+	}
+	f := &Field{cache: cache, klamm: engine}
 	for _, op := range ops.All() {
 		f.add("native", "go", op, func(context.Context) (Judge, error) { return openNative(op), nil })
 		for _, lang := range guests.Languages {
@@ -78,6 +86,19 @@ func NewField(ctx context.Context, set *guests.Set) (*Field, error) {
 	return f, nil
 }
 
+// caches gives the peers and Klamm a folder each, as Klamm trusts its own only.
+func caches(dir string) (peers wazero.CompilationCache, klamm string, err error) {
+	if dir == "" {
+		return wazero.NewCompilationCache(), "", nil
+	}
+	klamm = filepath.Join(dir, "compiled-klamm")
+	if err := os.MkdirAll(klamm, 0o700); err != nil {
+		return nil, "", err
+	}
+	peers, err = wazero.NewCompilationCacheWithDir(filepath.Join(dir, "compiled-peers"))
+	return peers, klamm, err
+}
+
 func (f *Field) add(impl, guest string, op ops.Op, open func(context.Context) (Judge, error)) {
 	f.all = append(f.all, Contender{impl, guest, op, open})
 }
@@ -95,10 +116,7 @@ func (f *Field) Contenders(op ops.Op) []Contender {
 
 // Close releases compiled code. Close the judges first.
 func (f *Field) Close(ctx context.Context) error {
-	if err := f.klamm.close(ctx); err != nil {
-		return err
-	}
-	return f.cache.Close(ctx)
+	return errors.Join(f.klamm.close(ctx), f.cache.Close(ctx))
 }
 
 // Check has j judge the whole ring in batches and compares every result with the
