@@ -7,6 +7,7 @@ import (
 
 	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/sdk/conformance"
+	"github.com/klamm-io/klamm/sdk/conformance/toolchain"
 )
 
 func TestGo(t *testing.T) {
@@ -19,4 +20,12 @@ func TestGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	conformance.Run(t, m.Wasm)
+}
+
+func TestGuests(t *testing.T) {
+	for _, lang := range toolchain.Languages() {
+		t.Run(string(lang), func(t *testing.T) {
+			conformance.Run(t, toolchain.MustBuild(t, lang, filepath.Join("guests", string(lang))))
+		})
+	}
 }

@@ -1,0 +1,142 @@
+// Package toolchain builds our guests in languages other than Go, with the
+// compilers that .ci/toolchains installs. The same sources and compilers give the
+// same bytes.
+package toolchain
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klamm-io/klamm/internal/module"
+)
+
+// Language is one that we have an SDK for.
+type Language string
+
+// The languages, named after the folders that hold a plugin written in them.
+const (
+	C              Language = "c"
+	Rust           Language = "rust"
+	AssemblyScript Language = "assemblyscript"
+)
+
+// Languages returns those that guests are built in, Go apart.
+func Languages() []Language { return []Language{C} }
+
+// ErrMissing is wrapped when the machine has no compiler for the language.
+var ErrMissing = errors.New("not installed; run .ci/toolchains")
+
+// Build compiles the guest in dir: one source file, and klamm.json when it has a
+// manifest.
+func Build(ctx context.Context, lang Language, dir string) (wasm []byte, err error) {
+	root, err := rootOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	temp, err := os.MkdirTemp("", "klamm-guest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(temp)
+	out := filepath.Join(temp, "guest.wasm")
+	switch lang {
+	case C:
+		err = buildC(ctx, root, dir, out)
+	default:
+		err = fmt.Errorf("no language %q", lang)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", dir, err)
+	}
+	wasm, err = os.ReadFile(out)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := os.ReadFile(filepath.Join(dir, "klamm.json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return module.WithManifest(wasm, manifest), nil
+}
+
+// MustBuild is Build for tests: without the compiler it skips the test.
+func MustBuild(t testing.TB, lang Language, dir string) []byte {
+	t.Helper()
+	wasm, err := Build(t.Context(), lang, dir)
+	if errors.Is(err, ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+// rootOf returns the folder of our go.mod, above dir.
+func rootOf(dir string) (string, error) {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return at, nil
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return "", fmt.Errorf("no go.mod above %s", dir)
+		}
+		at = up
+	}
+}
+
+// buildC compiles for size with the few passes that matter for speed: what is hot
+// is marked inline in the SDK.
+func buildC(ctx context.Context, root, dir, out string) error {
+	source, err := only(dir, "*.c")
+	if err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("wasm-ld"); err != nil {
+		return fmt.Errorf("wasm-ld: %w", ErrMissing)
+	}
+	return run(ctx, dir, "clang", "--target=wasm32", "-O2", "-mbulk-memory", "-msign-ext", "-nostdlib",
+		"-Wall", "-Wextra", "-Werror", "-Wno-unused-function",
+		"-I", filepath.Join(root, "sdk", "c"), "-I", filepath.Join(root, "plugins", "internal", "c"),
+		"-Wl,--no-entry", "-Wl,-s", "-o", out, source)
+}
+
+// only returns the name of the one file in dir that matches.
+func only(dir, pattern string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		return "", err
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("%d files %s, want one", len(found), pattern)
+	}
+	return filepath.Base(found[0]), nil
+}
+
+func run(ctx context.Context, dir, tool string, args ...string) error {
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Dir = dir
+	var text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, &text
+	err := cmd.Run()
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("%s: %w", tool, ErrMissing)
+	case err != nil:
+		return fmt.Errorf("%s: %w\n%s", tool, err, strings.TrimSpace(text.String()))
+	}
+	return nil
+}
