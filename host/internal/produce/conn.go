@@ -2,6 +2,7 @@ package produce
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,9 +33,14 @@ type conn struct {
 	version   int16
 	frame     frame
 
+	// unwatch ends the watch over the pipeline's end.
+	unwatch func() bool
+
 	mu      sync.Mutex
 	pending []*request // sent and not answered, oldest first
 	err     error      // why the connection is of no more use
+	useful  bool       // it has brought an answer
+	idle    bool       // it ended with nothing pending
 	timer   *time.Timer
 	armed   bool
 }
@@ -56,6 +62,8 @@ func newConn(s *sender, t transport) (*conn, error) {
 	c := &conn{sender: s, transport: t, version: version}
 	c.timer = time.AfterFunc(time.Hour, c.checkTimeout)
 	c.timer.Stop()
+	// The sender may hang in a write when the pipeline ends.
+	c.unwatch = context.AfterFunc(s.pipeline.ctx, func() { c.fail(errEnded) })
 	s.pipeline.running.Add(1)
 	go c.read()
 	return c, nil
@@ -73,6 +81,14 @@ func (c *conn) broken() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
+}
+
+// retired reports whether a connection that worked was ended while it had
+// nothing to do, as brokers do with idle ones (connections.max.idle.ms).
+func (c *conn) retired() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err != nil && c.useful && c.idle
 }
 
 // send writes a request. It reports false when the connection was broken
@@ -113,6 +129,7 @@ func (c *conn) push(r *request) bool {
 func (c *conn) pop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.useful = true
 	copy(c.pending, c.pending[1:])
 	c.pending[len(c.pending)-1] = nil
 	c.pending = c.pending[:len(c.pending)-1]
@@ -137,6 +154,7 @@ func (c *conn) popUnanswered(r *request) {
 		return
 	}
 	c.pending = c.pending[:0]
+	c.useful = true
 	c.mu.Unlock()
 	<-r.written
 	c.sender.answered(r, 0)
@@ -151,6 +169,7 @@ func (c *conn) fail(err error) {
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err
+		c.idle = len(c.pending) == 0
 	}
 	c.timer.Stop()
 	c.mu.Unlock()
@@ -190,6 +209,7 @@ func (c *conn) read() {
 			break
 		}
 	}
+	c.unwatch()
 	c.giveBack()
 }
 
@@ -246,7 +266,7 @@ func readFrame(in *bufio.Reader, buf []byte) ([]byte, error) {
 		return buf, fmt.Errorf("read an answer: %w", err)
 	}
 	size := int(int32(binary.BigEndian.Uint32(head[:])))
-	if size < 4 || size > maxFrame {
+	if size < 4 || size > maxResponse {
 		return buf, fmt.Errorf("read an answer: it claims %d bytes", size)
 	}
 	buf = buf[:0]

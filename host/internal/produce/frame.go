@@ -18,8 +18,13 @@ const (
 	firstZstd         = 7
 )
 
-// maxFrame bounds a request and a response, in bytes.
-const maxFrame = 100 << 20
+// maxFrame bounds a request in bytes, as brokers do by default
+// (socket.request.max.bytes). maxResponse bounds a response, which has some
+// tens of bytes for each partition and what brokers say about errors.
+const (
+	maxFrame    = 100 << 20
+	maxResponse = 8 << 20
+)
 
 // frame is a Produce request as the pieces that go out together: what we
 // write, and between them the batches where they lie. It is used again.

@@ -174,14 +174,14 @@ func FuzzResponse(f *testing.F) {
 }
 
 func TestFramesOfHostileLength(t *testing.T) {
-	for _, size := range []int32{-1, -1 << 31, 0, 3, maxFrame + 1, 1<<31 - 1} {
+	for _, size := range []int32{-1, -1 << 31, 0, 3, maxResponse + 1, 1<<31 - 1} {
 		head := binary.BigEndian.AppendUint32(nil, uint32(size))
 		if _, err := readFrame(bufio.NewReader(bytes.NewReader(head)), nil); err == nil || !strings.Contains(err.Error(), "claims") {
 			t.Errorf("length %d: %v", size, err)
 		}
 	}
 	// A claim costs nothing as long as no bytes follow it.
-	head := binary.BigEndian.AppendUint32(nil, maxFrame)
+	head := binary.BigEndian.AppendUint32(nil, maxResponse)
 	buf, err := readFrame(bufio.NewReader(bytes.NewReader(append(head, 1, 2, 3))), nil)
 	if !errors.Is(err, io.ErrUnexpectedEOF) || cap(buf) > 64<<10 {
 		t.Errorf("readFrame = %v with %d bytes taken", err, cap(buf))

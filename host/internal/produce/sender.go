@@ -144,15 +144,13 @@ func (s *sender) run() {
 	}
 }
 
-// stop ends the connection, whose reader gives back what is in flight.
+// stop waits for a connection that is being made. One that is there ends by
+// itself with the pipeline.
 func (s *sender) stop() {
 	if s.dialing {
 		if r := <-s.dialed; r.transport != nil {
 			r.transport.Close()
 		}
-	}
-	if s.conn != nil {
-		s.conn.fail(errEnded)
 	}
 }
 
@@ -166,7 +164,9 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 		}
 		now := s.pipeline.now()
 		if s.conn != nil {
-			if err := s.conn.broken(); err != nil {
+			if s.conn.retired() {
+				s.conn = nil
+			} else if err := s.conn.broken(); err != nil {
 				s.disconnected(err, now)
 			}
 		}
