@@ -495,7 +495,7 @@ func TestInitProducerID(t *testing.T) {
 	t.Run("deadline", func(t *testing.T) {
 		h := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TopLevel: true, Err: kerr.CoordinatorLoadInProgress, Count: -1})
 		defer h.Remove()
-		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		short, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
 		_, _, err := c.InitProducerID(short, "", 0, -1, -1)
 		if !errors.Is(err, klamm.ErrTimeout) {
