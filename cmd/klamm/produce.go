@@ -132,6 +132,9 @@ func (a *app) produce(ctx context.Context, s *shaper, create bool) error {
 			return errors.Join(err, h.Close(ctx))
 		}
 	}
+	if a.inTerminal {
+		a.say("reading lines from the terminal; Ctrl-D ends")
+	}
 	run := &produceRun{a: a, began: time.Now(), reasons: map[string]int64{}}
 	err = run.all(ctx, p, s)
 	closing, cancel := context.WithTimeout(context.Background(), drainTimeout)
