@@ -122,7 +122,9 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 		}
 	case fail, failAll:
 		end = t.lose(b, maybe, a.err())
-		end.recordErrs = recordErrors(b, a.code, a.recordErrors)
+		if !maybe {
+			end.recordErrs = recordErrors(b, a.code, a.recordErrors)
+		}
 		return end, false
 	}
 	b.maybeWritten = maybe

@@ -57,7 +57,8 @@ const recordOverhead = 8 + 5 + 1 + 10 + 5 + 5 + 5 + 5
 const headerOverhead = 5 + 5
 
 // UpperBound returns how many bytes of buffer memory a record of that key,
-// value and headers takes at most. It is what Reserve is asked for.
+// value and headers takes at most. It is what Reserve is asked for. The header
+// of the batch, 61 bytes for all of its records, is not counted.
 func UpperBound(keyLen, valueLen int, headers []klamm.Header) int {
 	n := recordOverhead + keyLen + valueLen
 	for i := range headers {

@@ -227,7 +227,7 @@ func (t *partition) outOfOrder(b *batch) {
 	case t.isOvertaken(b):
 		b.gaps++
 	case t.hole && t.inflight[0] == b:
-		t.restart, t.forgotten = true, true
+		t.restart = true
 	}
 }
 
