@@ -281,7 +281,8 @@ KLAMM_COLD bool klamm_parse_duration(klamm_bytes s, int64_t *ms) {
 	}
 	if (total > (uint64_t)INT64_MAX && !negative)
 		return false;
-	*ms = (int64_t)(total / 1000000) * (negative ? -1 : 1);
+	/* rounded down, so that what is below zero stays so */
+	*ms = negative ? -(int64_t)((total + 999999) / 1000000) : (int64_t)(total / 1000000);
 	return true;
 }
 
