@@ -28,58 +28,47 @@ func (m *module) writeBodies() error {
 
 // writeBody meters the body of a function of type t.
 func (m *module) writeBody(t funcType, r reader) error {
+	groups := r.count("groups of locals", 2)
+	from := r.p
 	locals := uint64(len(t.params))
-	for range r.count("groups of locals", 2) {
+	for range groups {
 		locals += uint64(r.u32())
 		valueType(&r)
+	}
+	if locals > maxLocals {
+		r.failf("%d locals", locals)
 	}
 	if r.err != nil {
 		return r.err
 	}
-	head := r.p
-	if err := m.scan.body(r); err != nil {
+	declared := r.b[from:r.p]
+	if err := m.scan.body(r, locals); err != nil {
 		return err
 	}
-	m.body = append(m.body[:0], r.b[:head]...)
-	if m.scan.calls {
-		m.writeNesting(t, r.b, head, depthWeight(locals, len(r.b)))
-	} else {
-		m.writeEdited(r.b, head, false)
+	f := m.frame(locals, len(r.b))
+	m.body = append(appendU32(m.body[:0], uint32(groups)+f.groups()), declared...)
+	m.body = f.enter(m.body)
+	if f.nesting {
+		m.body = m.appendBlockType(append(m.body, opBlock), t.results)
+	}
+	m.writeEdited(&f, r.b, r.p)
+	if f.nesting {
+		m.body = append(f.depth(m.body, opI32Add), opEnd)
 	}
 	m.code = append(appendU32(m.code, uint32(len(m.body))), m.body...)
 	return nil
 }
 
-// writeNesting writes the body of a function that calls others. It stands in a
-// block of its own, so that all ways out of it pass the instructions that give
-// the depth back.
-func (m *module) writeNesting(t funcType, b []byte, head int, weight int64) {
-	m.body = m.appendEnter(m.body, weight)
-	m.body = m.appendBlockType(append(m.body, opBlock), t.results)
-	m.writeEdited(b, head, true)
-	m.body = m.appendLeave(m.body, weight)
-	m.body = append(m.body, opEnd)
-}
-
-// depthWeight estimates the stack that a call of a function takes, in units of
-// 128 bytes. What is alive at once within an expression is guessed from the
-// body's length: for Go's code that is too much, for hostile code up to 8 times
-// too little.
-func depthWeight(locals uint64, size int) int64 {
-	return 1 + int64(min(locals, 1<<24))/16 + int64(size)/256
-}
+// maxLocals is more than any engine allows.
+const maxLocals = 1 << 24
 
 // writeEdited copies a body's instructions from head on with the scanner's
 // edits.
-func (m *module) writeEdited(b []byte, head int, nesting bool) {
+func (m *module) writeEdited(f *frameCode, b []byte, head int) {
 	copied := head
-	edits := m.scan.edits
-	if m.scan.light() {
-		edits = edits[1:]
-	}
-	for i := range edits {
-		e := &edits[i]
-		if e.kind == editReturn && !nesting {
+	for i := range m.scan.edits[1:] {
+		e := &m.scan.edits[1+i]
+		if e.kind == editReturn && !f.nesting {
 			continue
 		}
 		m.body = append(m.body, b[copied:e.at]...)
@@ -93,6 +82,8 @@ func (m *module) writeEdited(b []byte, head int, nesting bool) {
 			m.body = appendU32(append(m.body, opCall), uint32(e.cost))
 		case editReturn:
 			m.body = appendU32(append(m.body, opBr), uint32(e.cost))
+		case editBulk:
+			m.body = f.bulk(m.body, b[e.at:e.end], uint32(e.cost))
 		}
 	}
 	m.body = append(m.body, b[copied:]...)

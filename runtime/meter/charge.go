@@ -7,7 +7,7 @@ const (
 	opI32LtU  = 0x49
 	opI32GtU  = 0x4b
 	opI32LeU  = 0x4d
-	opI64LtS  = 0x53
+	opI64GeS  = 0x59
 	opI64GtU  = 0x56
 	opI32Add  = 0x6a
 	opI32Sub  = 0x6b
@@ -27,28 +27,11 @@ func (m *module) appendCharge(b []byte, cost int64) []byte {
 	return m.appendSpend(b)
 }
 
-// appendSpend expects the fuel and a cost on the stack.
+// appendSpend expects the fuel and a cost on the stack. That the likely branch
+// comes first matters: the engine keeps what is in registers along it.
 func (m *module) appendSpend(b []byte) []byte {
 	b = appendU32(append(b, opI64Sub, opGlobalSet), m.fuelGlobal())
 	b = appendU32(append(b, opGlobalGet), m.fuelGlobal())
-	b = append(b, opI64Const, 0, opI64LtS, opIf, typeEmpty, opCall)
+	b = append(b, opI64Const, 0, opI64GeS, opIf, typeEmpty, opElse, opCall)
 	return append(appendU32(b, m.yieldFunc()), opEnd)
-}
-
-// appendEnter takes weight from the depth and traps when there was less.
-func (m *module) appendEnter(b []byte, weight int64) []byte {
-	b = m.appendDepth(b, weight, opI32Sub)
-	b = appendU32(append(b, opGlobalGet), m.depthGlobal())
-	return append(b, opI32Const, 0, opI32LtS, opIf, typeEmpty, opUnreachable, opEnd)
-}
-
-// appendLeave gives weight back.
-func (m *module) appendLeave(b []byte, weight int64) []byte {
-	return m.appendDepth(b, weight, opI32Add)
-}
-
-func (m *module) appendDepth(b []byte, weight int64, op byte) []byte {
-	b = appendU32(append(b, opGlobalGet), m.depthGlobal())
-	b = appendS64(append(b, opI32Const), weight)
-	return appendU32(append(b, op, opGlobalSet), m.depthGlobal())
 }

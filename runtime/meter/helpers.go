@@ -20,6 +20,8 @@ const (
 	pageUnits     = 64 << 10 >> unitShift
 	// growMax is the number of pages that memory.grow is charged for at most.
 	growMax = 1 << 10
+	// helperFree is what is not charged by operand.
+	helperFree = 16
 	// helperUnits is charged on top of what operands cost.
 	helperUnits = 16
 )

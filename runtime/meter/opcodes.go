@@ -100,7 +100,7 @@ const (
 	weightCall     = 8 + lightMax
 	weightIndirect = 16 + lightMax
 	weightImport   = weightLeave
-	weightHelper   = 8
+	weightHelper   = 8 + helperFree
 )
 
 var (

@@ -23,6 +23,7 @@ const (
 	editNumber                 // write cost as a number instead
 	editCall                   // call function cost instead
 	editReturn                 // leave the block around the body, if there is one
+	editBulk                   // work on little memory here, else call function cost
 )
 
 // edit replaces the bytes from at to end of a body, or inserts at at.
@@ -52,19 +53,21 @@ type frame struct {
 type scanner struct {
 	m       *module
 	r       reader
-	cost    int64 // of the longest path from the region's beginning, or its last charge, to here
+	locals  uint64 // with parameters
+	cost    int64  // of the longest path from the region's beginning, or its last charge, to here
 	frames  []frame
 	regions []region
 	edits   []edit
-	calls   bool // a call that nests: not of an import
-	early   bool // such a call outside of all loops
-	split   bool // charged on the way, outside of all loops
+	nesting bool // calls a function that is no import
+	early   bool // does so outside of all loops
+	split   bool // is charged on the way, outside of all loops
+	bulk    bool // has an editBulk
 }
 
-// body finds the edits of one body, without its locals.
-func (s *scanner) body(r reader) error {
-	s.r = r
-	s.cost, s.calls, s.early, s.split = 0, false, false, false
+// body finds the edits of one body with so many locals, which were read.
+func (s *scanner) body(r reader, locals uint64) error {
+	s.r, s.locals = r, locals
+	s.cost, s.nesting, s.early, s.split, s.bulk = 0, false, false, false, false
 	s.frames = append(s.frames[:0], frame{opcode: opEnd, label: unreached, els: unreached})
 	s.edits = append(s.edits[:0], edit{kind: editCharge, at: r.p, end: r.p})
 	s.regions = append(s.regions[:0], region{outer: unreached})
@@ -91,7 +94,10 @@ func (s *scanner) instruction() {
 	switch o.shape {
 	case plain:
 	case localNum:
-		s.r.u32()
+		// The meter has a local of its own.
+		if l := s.r.u32(); uint64(l) >= s.locals {
+			s.r.failf("local %d, there are %d", l, s.locals)
+		}
 	case memarg:
 		s.memarg()
 	case leb5:
@@ -214,7 +220,7 @@ func (s *scanner) refFunc() {
 }
 
 func (s *scanner) nests() {
-	s.calls = true
+	s.nesting = true
 	s.early = s.early || len(s.regions) == 1
 }
 
@@ -224,7 +230,11 @@ func (s *scanner) help(at int, h helper) {
 		return
 	}
 	s.cost += weightHelper
-	s.edits = append(s.edits, edit{kind: editCall, at: at, end: s.r.p, cost: int64(s.m.helper(h))})
+	kind := editCall
+	if h.op == miscMemoryCopy || h.op == miscMemoryFill {
+		kind, s.bulk = editBulk, true
+	}
+	s.edits = append(s.edits, edit{kind: kind, at: at, end: s.r.p, cost: int64(s.m.helper(h))})
 }
 
 func (s *scanner) misc(at int) {
