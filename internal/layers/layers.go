@@ -74,6 +74,7 @@ var libraries = map[string][]string{
 	"github.com/IBM/sarama":               {"host"},
 	"github.com/rcrowley/go-metrics":      {"host/internal"},
 	"github.com/twmb/franz-go/pkg/kadm":   {"internal/checker"},
+	"github.com/twmb/franz-go/pkg/kbin":   {"internal/faultproxy"},
 	"github.com/twmb/franz-go/pkg/kerr":   {"internal/broker", "internal/checker/trial"},
 	"github.com/twmb/franz-go/pkg/kfake":  {"internal/broker", "internal/checker/trial", "host/hosttest", "cmd"},
 	"github.com/twmb/franz-go/pkg/kgo":    {"internal/checker"},
