@@ -21,7 +21,6 @@ func (k *checker) producer() {
 	between(k, at("retry_backoff_max_ms"), p.RetryBackoffMax, 0, seconds(3600))
 	between(k, at("max_request_size"), p.MaxRequestSize, 1<<10, 1<<30)
 	between(k, at("acknowledgement_slots"), p.Slots, 1, 1<<24)
-	between(k, at("partitioner_availability_timeout_ms"), p.PartitionerAvailabilityTimeout, 0, seconds(24*3600))
 	k.compressionLevel(p)
 	k.partitioner(at("partitioner"), p.Partitioner)
 	k.idempotence(p)

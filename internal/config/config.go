@@ -98,9 +98,6 @@ type Producer struct {
 	Compression       Compression `toml:"compression_type"`     // default none
 	CompressionLevel  int         `toml:"compression_level"`    // 0: the codec's default
 	Partitioner       string      `toml:"partitioner"`          // for topics without a chain; default "default"
-	// PartitionerAvailabilityTimeout leaves partitions out whose broker took
-	// nothing for that long. Default 0: never.
-	PartitionerAvailabilityTimeout Duration `toml:"partitioner_availability_timeout_ms"`
 	PartitionerIgnoreKeys          bool     `toml:"partitioner_ignore_keys"`
 	PartitionerAdaptive            *bool    `toml:"partitioner_adaptive_partitioning_enable"` // default true
 	// Slots is how many records may wait for their acknowledgement to be run
