@@ -14,12 +14,14 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/klamm-io/klamm/bench/internal/guests"
 	"github.com/klamm-io/klamm/bench/internal/ops"
 	"github.com/klamm-io/klamm/bench/internal/rows"
+	"github.com/klamm-io/klamm/bench/internal/workload"
 )
 
 func main() {
@@ -47,6 +49,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	quick := f.Bool("quick", false, "guests in C and Go and values of 200 B only; under 2 minutes")
 	langs := f.String("guest", "", "languages of guests, with commas; default all")
 	names := f.String("op", "", "operations, with commas; default all")
+	f.Func("batch", "sizes of batches that divide 512, with commas; default 1,8,64,512", numbers(&o.plan.batches, func(n int) bool { return n > 0 && workload.RingLen%n == 0 }))
+	f.Func("size", "bytes of values from 128 on, with commas; default 200,1024,10240", numbers(&o.plan.sizes, func(n int) bool { return n >= workload.SizeMin && n <= 64<<10 }))
 	f.IntVar(&o.plan.rounds.Rounds, "rounds", 0, "rounds of each figure; default 5, not less")
 	f.DurationVar(&o.plan.rounds.Time, "time", 20*time.Millisecond, "about how long each round of each contender takes")
 	if err := f.Parse(args); err != nil {
@@ -63,12 +67,41 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("--output %q: want table or json", *output)
 	}
 	o.plan.rounds.Rounds = max(o.plan.rounds.Rounds, 5)
-	o.plan.ops, o.plan.batches, o.plan.sizes = ops.All(), []int{1, 8, 64, 512}, []int{200, 1 << 10, 10 << 10}
-	o.languages = guests.Languages
-	if *quick {
-		o.plan.sizes, o.languages = []int{200}, []string{"c", "go"}
-	}
+	o.fill(*quick)
 	return o, o.narrow(*langs, *names)
+}
+
+// fill sets what the command line left open.
+func (o *options) fill(quick bool) {
+	o.plan.ops, o.languages = ops.All(), guests.Languages
+	if quick {
+		o.languages = []string{"c", "go"}
+	}
+	if o.plan.batches == nil {
+		o.plan.batches = []int{1, 8, 64, 512}
+	}
+	switch {
+	case o.plan.sizes != nil:
+	case quick:
+		o.plan.sizes = []int{200}
+	default:
+		o.plan.sizes = []int{200, 1 << 10, 10 << 10}
+	}
+}
+
+// numbers parses a list for a flag.
+func numbers(to *[]int, valid func(int) bool) func(string) error {
+	return func(text string) error {
+		*to = nil
+		for field := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(field)
+			if err != nil || !valid(n) {
+				return fmt.Errorf("%q does not do", field)
+			}
+			*to = append(*to, n)
+		}
+		return nil
+	}
 }
 
 // narrow applies lists of languages and operations; an empty one changes nothing.

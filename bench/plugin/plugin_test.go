@@ -145,6 +145,9 @@ func TestParse(t *testing.T) {
 		{"fewer rounds than five", "--rounds 2", func(o options) bool { return o.plan.rounds.Rounds == 5 }},
 		{"more rounds", "--rounds 9", func(o options) bool { return o.plan.rounds.Rounds == 9 }},
 		{"operations", "--op mask,route", func(o options) bool { return slices.Equal(o.plan.ops, []ops.Op{ops.Mask, ops.Route}) }},
+		{"batches and sizes", "--quick --batch 8,512 --size 128,1024", func(o options) bool {
+			return slices.Equal(o.plan.batches, []int{8, 512}) && slices.Equal(o.plan.sizes, []int{128, 1024})
+		}},
 		{"a language", "--guest c", func(o options) bool { return o.plan.without == "go" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,7 +157,7 @@ func TestParse(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range []string{"--output xml", "--op sort", "--guest zig", "--fast", "more"} {
+	for _, args := range []string{"--output xml", "--op sort", "--guest zig", "--fast", "more", "--batch 7", "--batch 0", "--size 100", "--size big"} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil || err == flag.ErrHelp {
 			t.Errorf("%s: got %v, want an error", args, err)
 		}

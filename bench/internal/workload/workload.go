@@ -13,6 +13,9 @@ import (
 // that smaller ones come to see other records each time.
 const RingLen = 512
 
+// SizeMin is the least bytes of a value.
+const SizeMin = 128
+
 // knownEvery is the share of records whose key was delivered before.
 const knownEvery = 4
 
@@ -27,7 +30,7 @@ type Ring struct {
 
 // NewRing returns a ring of records with values of size bytes: JSON objects of
 // short members, the secret one last, so that mask reads all of them. It panics
-// below 128 bytes, as there is no room for the members.
+// below SizeMin, as there is no room for the members.
 func NewRing(size int) *Ring {
 	r := &Ring{Size: size}
 	for i := range RingLen {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestRing(t *testing.T) {
-	for _, size := range []int{200, 1 << 10, 10 << 10} {
+	for _, size := range []int{SizeMin, 200, 1 << 10, 10 << 10} {
 		r := NewRing(size)
 		keys := map[string]bool{}
 		for i, rec := range r.Records {
