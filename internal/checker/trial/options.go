@@ -1,0 +1,81 @@
+package trial
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/klamm-io/klamm/host"
+)
+
+// Options of Start. Zero values stand for the defaults.
+type Options struct {
+	// Topic has the records. Default "trial". On the embedded brokers it is
+	// made, with Partitions partitions (default 12).
+	Topic      string
+	Partitions int
+	// Embedded is how many embedded brokers there are. Default 3.
+	Embedded int
+	// Addresses are other brokers to use in their place, as they advertise
+	// themselves.
+	Addresses []string
+	// BrokerConfigs are those of the embedded brokers.
+	BrokerConfigs map[string]string
+
+	// Producers is how many goroutines send. Default 4, each with Keys keys
+	// (default 64).
+	Producers, Keys int
+	// Size is the bytes of a value. Default 100.
+	Size int
+	// InFlight bounds the records without a completion. Default 2000, so that a
+	// load lasts long enough to meet faults; negative: no bound.
+	InFlight int
+	// Asked is the share of records that ask for a partition. Of one key either
+	// all do or none.
+	Asked float64
+	// Dedup runs the dedup plugin, and Repeats is the share of records that
+	// repeat the id of one before. Default 0.2.
+	Dedup   bool
+	Repeats float64
+	// Lanes of the chain. Default 1.
+	Lanes int
+
+	// Seed decides about records and faults. 0: one of the time.
+	Seed uint64
+	// History is the file to write. Default: a temporary one that is removed.
+	History string
+	// Durable has each record on disk before it is sent.
+	Durable bool
+	// Proxy puts a fault proxy between the host and the brokers.
+	Proxy bool
+	// Observe sees every request at the proxy.
+	Observe func(broker int, key int16, frame []byte)
+
+	// Config changes the host's configuration.
+	Config func(*host.Config)
+	// Logger gets the host's log. Default: nobody.
+	Logger *slog.Logger
+}
+
+func (o *Options) applyDefaults() {
+	orInt := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	orInt(&o.Partitions, 12)
+	orInt(&o.Embedded, 3)
+	orInt(&o.Producers, 4)
+	orInt(&o.Keys, 64)
+	orInt(&o.Size, 100)
+	orInt(&o.Lanes, 1)
+	orInt(&o.InFlight, 2000)
+	if o.Topic == "" {
+		o.Topic = "trial"
+	}
+	if o.Repeats == 0 {
+		o.Repeats = 0.2
+	}
+	if o.Seed == 0 {
+		o.Seed = uint64(time.Now().UnixNano())
+	}
+}

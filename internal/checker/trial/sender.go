@@ -1,0 +1,108 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/internal/checker"
+)
+
+// livenessProducer sends the last records.
+const livenessProducer = checker.Producers - 1
+
+// Sender sends the records of one producer number, in order.
+type Sender struct {
+	t        *Trial
+	producer int
+	rand     *rand.Rand
+	sent     []int // of each key
+	recent   []uint64
+	// Errors counts sends that were refused; the last one is kept.
+	refused atomic.Int64
+	last    atomic.Pointer[error]
+}
+
+// recentIDs is how far back an id is repeated.
+const recentIDs = 500
+
+func (t *Trial) newSender(producer int) *Sender {
+	return &Sender{t: t, producer: producer, rand: t.Rand(uint64(producer)), sent: make([]int, max(t.o.Keys, t.o.Partitions))}
+}
+
+// Send sends one record of a random key. The error is that of ctx; one that the
+// producer refuses is in the history.
+func (s *Sender) Send(ctx context.Context) error {
+	key := s.rand.IntN(s.t.o.Keys)
+	asked := int32(-1)
+	if float64(key) < s.t.o.Asked*float64(s.t.o.Keys) {
+		asked = int32(key % s.t.o.Partitions)
+	}
+	return s.to(ctx, key, asked, s.dedup())
+}
+
+// SendTo sends one record of a key to a partition, -1 for none.
+func (s *Sender) SendTo(ctx context.Context, key int, partition int32) error {
+	return s.to(ctx, key, partition, s.dedup())
+}
+
+// dedup returns the record's dedup id: a new one, or one of the last.
+func (s *Sender) dedup() uint64 {
+	if !s.t.o.Dedup {
+		return 0
+	}
+	if n := len(s.recent); n > 0 && s.rand.Float64() < s.t.o.Repeats {
+		return s.recent[s.rand.IntN(n)]
+	}
+	id := s.rand.Uint64() | 1
+	if len(s.recent) < recentIDs {
+		s.recent = append(s.recent, id)
+	} else {
+		s.recent[s.rand.IntN(recentIDs)] = id
+	}
+	return id
+}
+
+func (s *Sender) to(ctx context.Context, key int, asked int32, dedup uint64) error {
+	if s.sent[key] >= checker.PerKey {
+		return fmt.Errorf("producer %d has used up the %d ids of key %d", s.producer, checker.PerKey, key)
+	}
+	t := s.t
+	if err := t.enter(ctx); err != nil {
+		return err
+	}
+	if dedup == 0 && t.o.Dedup {
+		dedup = s.rand.Uint64() | 1
+	}
+	id := checker.MakeID(s.producer, key, s.sent[key])
+	s.sent[key]++
+	rec := checker.Payload{Topic: t.o.Topic, ID: id, Dedup: dedup, Size: t.o.Size}.Record()
+	if asked >= 0 {
+		rec.Target = klamm.ToPartition(asked)
+	}
+	if err := t.history.Sent(checker.Sent{ID: id, Asked: asked, Dedup: dedup, Time: time.Now()}); err != nil {
+		return err
+	}
+	err := t.Producer.SendAsync(ctx, &rec, func(r klamm.Result) {
+		t.note(t.history.Ended(checker.Ended{ID: id, Outcome: outcomeOf(&r), Partition: r.Partition, Offset: r.Offset}))
+		t.leave()
+	})
+	if err != nil {
+		t.leave()
+		s.refused.Add(1)
+		s.last.Store(&err)
+		t.note(t.history.Ended(checker.Ended{ID: id, Outcome: checker.Refused, Partition: -1, Offset: -1}))
+	}
+	return ctx.Err()
+}
+
+// Refused returns how many records the producer refused, and why the last one.
+func (s *Sender) Refused() (int64, error) {
+	if err := s.last.Load(); err != nil {
+		return s.refused.Load(), *err
+	}
+	return 0, nil
+}

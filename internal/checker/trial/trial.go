@@ -1,0 +1,339 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/broker"
+	"github.com/klamm-io/klamm/internal/checker"
+	"github.com/klamm-io/klamm/internal/config"
+	"github.com/klamm-io/klamm/internal/faultproxy"
+)
+
+// Trial is a host that sends, its brokers, and the history of it.
+type Trial struct {
+	Host     *host.Host
+	Producer *host.Producer
+	// Kafka is the embedded brokers, nil for others.
+	Kafka *kfake.Cluster
+	// Proxy is nil without Options.Proxy.
+	Proxy *faultproxy.Proxy
+
+	o       Options
+	broker  *broker.Broker
+	direct  []string // addresses past the proxy, for reading
+	history *checker.Writer
+	path    string
+	remove  func() error
+	senders []*Sender
+	room    chan struct{} // holds one for each record without a completion
+	before  checker.Snapshot
+	failed  atomic.Pointer[error] // of the history
+	mu      sync.Mutex
+	faults  map[string]int64
+	done    bool
+}
+
+// liveness is how long a send may take once all faults have ended.
+const liveness = 5 * time.Second
+
+// Start starts brokers, proxy, host and history. The caller calls Finish, or
+// Close.
+func Start(ctx context.Context, o Options) (*Trial, error) {
+	o.applyDefaults()
+	t := &Trial{o: o, faults: map[string]int64{}, room: make(chan struct{}, max(o.InFlight, 0)), remove: func() error { return nil }}
+	if err := t.start(ctx); err != nil {
+		return nil, errors.Join(err, t.Close(ctx))
+	}
+	return t, nil
+}
+
+func (t *Trial) start(ctx context.Context) error {
+	if err := t.startBrokers(ctx); err != nil {
+		return err
+	}
+	if err := t.startHistory(); err != nil {
+		return err
+	}
+	var err error
+	cfg, options := t.config()
+	if t.Host, err = host.New(cfg, options...); err != nil {
+		return err
+	}
+	if len(t.o.Addresses) > 0 {
+		err = t.Host.CreateTopic(ctx, t.o.Topic, int32(t.o.Partitions), 1, nil)
+		if err != nil {
+			return fmt.Errorf("the trial needs a topic of its own: %w", err)
+		}
+	}
+	if t.Producer, err = t.Host.Producer(); err != nil {
+		return err
+	}
+	for i := range t.o.Producers {
+		t.senders = append(t.senders, t.newSender(i))
+	}
+	return nil
+}
+
+func (t *Trial) startBrokers(ctx context.Context) error {
+	t.direct = t.o.Addresses
+	if len(t.direct) == 0 {
+		var err error
+		cfg := config.Embedded{Partitions: t.o.Partitions, Topics: []string{t.o.Topic}}
+		bo := broker.Options{Brokers: t.o.Embedded, Kafka: []kfake.Opt{kfake.BrokerConfigs(t.o.BrokerConfigs)}}
+		if t.broker, err = broker.Start(ctx, &cfg, bo); err != nil {
+			return err
+		}
+		t.Kafka, t.direct = t.broker.Cluster(), t.broker.Addrs()
+	}
+	if !t.o.Proxy {
+		return nil
+	}
+	po := faultproxy.Options{Seed: t.o.Seed}
+	if see := t.o.Observe; see != nil {
+		po.Observe = func(r faultproxy.Request) { see(r.Broker, r.Key, r.Frame) }
+	}
+	var err error
+	t.Proxy, err = faultproxy.New(t.direct, po)
+	return err
+}
+
+func (t *Trial) startHistory() error {
+	t.path = t.o.History
+	if t.path == "" {
+		dir, err := os.MkdirTemp("", "klamm-history-")
+		if err != nil {
+			return err
+		}
+		t.path, t.remove = filepath.Join(dir, "history"), func() error { return os.RemoveAll(dir) }
+	}
+	var err error
+	t.history, err = checker.Create(t.path, checker.Head{
+		Topic: t.o.Topic, Seed: t.o.Seed, Started: time.Now(), Durable: t.o.Durable, Hooks: true, Lanes: t.o.Lanes > 1,
+	})
+	return err
+}
+
+// config is the host's: a chain with the probe in front.
+func (t *Trial) config() (host.Config, []host.Option) {
+	cfg := config.Default()
+	cfg.Cluster.BootstrapServers = t.direct
+	if t.Proxy != nil {
+		cfg.Cluster.BootstrapServers = t.Proxy.Addrs()
+	}
+	chain := host.ChainConfig{Topics: []string{t.o.Topic}, OnSend: []string{probeName}, Lanes: t.o.Lanes, AllowReorder: t.o.Lanes > 1}
+	if t.o.Dedup {
+		chain.OnSend = append(chain.OnSend, "dedup")
+		cfg.State = map[string]host.StateConfig{"ids": {Backend: "memory"}}
+		cfg.Plugin = map[string]host.PluginConfig{"dedup": {
+			Module: "builtin:dedup", State: "ids", Timeout: host.Duration(10 * time.Second), // faults are for the network
+			Config: map[string]any{"id": []any{"header:" + checker.DedupHeader}, "window": "0s"},
+		}}
+	}
+	cfg.Chain = map[string]host.ChainConfig{"trial": chain}
+	if t.o.Config != nil {
+		t.o.Config(&cfg)
+	}
+	options := []host.Option{host.WithInterceptor(probeName, &probe{t})}
+	if t.o.Logger != nil {
+		options = append(options, host.WithLogger(t.o.Logger))
+	}
+	return cfg, options
+}
+
+// Seed replays the trial's records and faults.
+func (t *Trial) Seed() uint64 { return t.o.Seed }
+
+// Topic returns the records' topic.
+func (t *Trial) Topic() string { return t.o.Topic }
+
+// Rand returns numbers that belong to the seed, other ones for each stream.
+func (t *Trial) Rand(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(t.o.Seed, stream)) }
+
+// Sender returns one of Options.Producers. One goroutine uses it.
+func (t *Trial) Sender(i int) *Sender { return t.senders[i] }
+
+// Load sends n records, from all senders at once. It returns when all are
+// accepted, not when they are completed.
+func (t *Trial) Load(ctx context.Context, n int) error {
+	errs := make([]error, len(t.senders))
+	var all sync.WaitGroup
+	for i, s := range t.senders {
+		share := n / len(t.senders)
+		if i < n%len(t.senders) {
+			share++
+		}
+		all.Go(func() {
+			for range share {
+				if errs[i] = s.Send(ctx); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// Snapshot reads the topic as it is now; Finish compares.
+func (t *Trial) Snapshot(ctx context.Context) error {
+	var err error
+	t.before, err = checker.TakeSnapshot(ctx, t.log())
+	return err
+}
+
+func (t *Trial) log() *checker.Kafka { return &checker.Kafka{Topic: t.o.Topic, Brokers: t.direct} }
+
+// Count adds to the report's faults.
+func (t *Trial) Count(fault string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults[fault]++
+}
+
+// Faults returns how many there were of each kind so far.
+func (t *Trial) Faults() map[string]int64 {
+	t.mu.Lock()
+	all := maps.Clone(t.faults)
+	t.mu.Unlock()
+	if t.Proxy != nil {
+		for name, n := range t.Proxy.Faults() {
+			all[name] += n
+		}
+	}
+	return all
+}
+
+// Heal ends the proxy's faults.
+func (t *Trial) Heal() {
+	if t.Proxy != nil {
+		t.Proxy.Heal()
+	}
+}
+
+// Finish ends the faults, completes every record, makes sure that each partition
+// still takes one, and judges. The report is there whenever the log could be
+// read; the error tells of anything else that went wrong.
+func (t *Trial) Finish(ctx context.Context) (*checker.Report, error) {
+	t.Heal()
+	err := t.Producer.Flush(ctx)
+	if err == nil {
+		err = t.prove(ctx)
+	}
+	err = errors.Join(err, t.closeHost(ctx), t.history.Close())
+	if lost := t.failed.Load(); lost != nil {
+		err = errors.Join(err, *lost)
+	}
+	report, judging := t.judge(ctx)
+	return report, errors.Join(err, judging, t.Close(ctx))
+}
+
+// prove sends one record to each partition: none may be stuck. Whatever becomes
+// of it is in the history too.
+func (t *Trial) prove(ctx context.Context) error {
+	s := t.newSender(livenessProducer)
+	ctx, cancel := context.WithTimeout(ctx, liveness)
+	defer cancel()
+	for p := range int32(t.o.Partitions) {
+		if err := s.to(ctx, int(p), p, 0); err != nil {
+			return fmt.Errorf("partition %d is stuck after the faults (seed %d): %w", p, t.o.Seed, err)
+		}
+	}
+	if err := t.Producer.Flush(ctx); err != nil {
+		return fmt.Errorf("a partition is stuck %v after the faults (seed %d): %w", liveness, t.o.Seed, err)
+	}
+	return nil
+}
+
+func (t *Trial) judge(ctx context.Context) (*checker.Report, error) {
+	h, err := checker.Load(t.path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := checker.Judge(ctx, h, t.log(), checker.Options{Before: t.before})
+	if err != nil {
+		return nil, err
+	}
+	r.Faults = t.Faults()
+	return r, nil
+}
+
+func (t *Trial) closeHost(ctx context.Context) error {
+	if t.Host == nil {
+		return nil
+	}
+	return t.Host.Close(ctx)
+}
+
+// Close ends whatever runs. It may be called twice, and after Finish.
+func (t *Trial) Close(ctx context.Context) error {
+	if t.done {
+		return nil
+	}
+	t.done = true
+	t.Heal()
+	errs := []error{t.closeHost(ctx)}
+	if t.Proxy != nil {
+		errs = append(errs, t.Proxy.Close())
+	}
+	if t.broker != nil {
+		errs = append(errs, t.broker.Close())
+	}
+	if t.history != nil {
+		errs = append(errs, t.history.Close())
+	}
+	return errors.Join(append(errs, t.remove())...)
+}
+
+// enter waits for room for one more record in flight.
+func (t *Trial) enter(ctx context.Context) error {
+	if t.o.InFlight < 0 {
+		return ctx.Err()
+	}
+	select {
+	case t.room <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *Trial) leave() {
+	if t.o.InFlight >= 0 {
+		<-t.room
+	}
+}
+
+// note keeps the first error of the history.
+func (t *Trial) note(err error) {
+	if err != nil {
+		t.failed.CompareAndSwap(nil, &err)
+	}
+}
+
+// outcomeOf is a result in the history's words.
+func outcomeOf(r *klamm.Result) checker.Outcome {
+	switch {
+	case r.Outcome == klamm.Written:
+		return checker.OK
+	case r.Outcome == klamm.Dropped:
+		return checker.Dropped
+	case r.Outcome == klamm.DeadLettered:
+		return checker.DeadLettered
+	case errors.Is(r.Err, klamm.ErrOutcomeUnknown):
+		return checker.FailUnknown
+	}
+	return checker.FailDefinite
+}
