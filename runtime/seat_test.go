@@ -294,11 +294,11 @@ func TestBreakerLetsOneCallTry(t *testing.T) {
 	b.now = func() time.Time { return now }
 	b.done(true, true)
 	now = now.Add(11 * time.Second)
-	if !b.allow() || b.allow() {
+	if first, second := b.allow(), b.allow(); !first || second {
 		t.Error("want exactly one trial after the default cooldown of 10 s")
 	}
 	b.done(false, true)
-	if !b.allow() || !b.allow() {
+	if first, second := b.allow(), b.allow(); !first || !second {
 		t.Error("still open after a good trial")
 	}
 }

@@ -82,24 +82,24 @@ type SASL struct {
 // Producer mirrors Kafka's producer settings; see KafkaProducer's documentation
 // for each. Times are Kafka's, with units.
 type Producer struct {
-	Acks              Acks        `toml:"acks"`               // default all
-	EnableIdempotence *bool       `toml:"enable_idempotence"` // default true
-	MaxInFlight       int         `toml:"max_in_flight_requests_per_connection"`
-	Retries           int         `toml:"retries"`              // default MaxInt32
-	Linger            Duration    `toml:"linger_ms"`            // default 5ms
-	BatchSize         Size        `toml:"batch_size"`           // default 16KiB
-	BufferMemory      Size        `toml:"buffer_memory"`        // default 32MiB
-	MaxBlock          Duration    `toml:"max_block_ms"`         // default 60s
-	DeliveryTimeout   Duration    `toml:"delivery_timeout_ms"`  // default 120s
-	RequestTimeout    Duration    `toml:"request_timeout_ms"`   // default 30s
-	RetryBackoff      Duration    `toml:"retry_backoff_ms"`     // default 100ms
-	RetryBackoffMax   Duration    `toml:"retry_backoff_max_ms"` // default 1s
-	MaxRequestSize    Size        `toml:"max_request_size"`     // default 1MiB
-	Compression       Compression `toml:"compression_type"`     // default none
-	CompressionLevel  int         `toml:"compression_level"`    // 0: the codec's default
-	Partitioner       string      `toml:"partitioner"`          // for topics without a chain; default "default"
-	PartitionerIgnoreKeys          bool     `toml:"partitioner_ignore_keys"`
-	PartitionerAdaptive            *bool    `toml:"partitioner_adaptive_partitioning_enable"` // default true
+	Acks                  Acks        `toml:"acks"`               // default all
+	EnableIdempotence     *bool       `toml:"enable_idempotence"` // default true
+	MaxInFlight           int         `toml:"max_in_flight_requests_per_connection"`
+	Retries               int         `toml:"retries"`              // default MaxInt32
+	Linger                Duration    `toml:"linger_ms"`            // default 5ms
+	BatchSize             Size        `toml:"batch_size"`           // default 16KiB
+	BufferMemory          Size        `toml:"buffer_memory"`        // default 32MiB
+	MaxBlock              Duration    `toml:"max_block_ms"`         // default 60s
+	DeliveryTimeout       Duration    `toml:"delivery_timeout_ms"`  // default 120s
+	RequestTimeout        Duration    `toml:"request_timeout_ms"`   // default 30s
+	RetryBackoff          Duration    `toml:"retry_backoff_ms"`     // default 100ms
+	RetryBackoffMax       Duration    `toml:"retry_backoff_max_ms"` // default 1s
+	MaxRequestSize        Size        `toml:"max_request_size"`     // default 1MiB
+	Compression           Compression `toml:"compression_type"`     // default none
+	CompressionLevel      int         `toml:"compression_level"`    // 0: the codec's default
+	Partitioner           string      `toml:"partitioner"`          // for topics without a chain; default "default"
+	PartitionerIgnoreKeys bool        `toml:"partitioner_ignore_keys"`
+	PartitionerAdaptive   *bool       `toml:"partitioner_adaptive_partitioning_enable"` // default true
 	// Slots is how many records may wait for their acknowledgement to be run
 	// through the plugins. Default 131072.
 	Slots int `toml:"acknowledgement_slots"`

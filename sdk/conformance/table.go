@@ -378,9 +378,7 @@ func notifyCases() []Case {
 		many.Effects = append(many.Effects, ackLine(i, &r))
 	}
 	many.Effects = append(many.Effects, "sum conf_a_total 512")
-	for _, r := range []Record{{Partition: 0, Offset: 1}, {Topic: "quakes", Partition: 11, Offset: 1<<40 + 5}, {Partition: 2, Offset: 0}} {
-		commits.Records = append(commits.Records, r)
-	}
+	commits.Records = []Record{{Partition: 0, Offset: 1}, {Topic: "quakes", Partition: 11, Offset: 1<<40 + 5}, {Partition: 2, Offset: 0}}
 	commits.Effects = append(commits.Effects, "log 1 commit orders/0@1", "log 1 commit quakes/11@1099511627781", "log 1 commit orders/2@0", "sum conf_b_total 3")
 	return []Case{acks, many, commits}
 }

@@ -98,7 +98,7 @@ func finds(t *testing.T, s suite) {
 
 func sameBucket(t *testing.T, s suite) {
 	b := s.backend(10, 1000)
-	if b.Key() != b.Key() {
+	if first, second := b.Key(), b.Key(); first != second {
 		t.Error("the key changes")
 	}
 	remember(t, b.Bucket("one"), 1, 0, 0)

@@ -67,7 +67,7 @@ func (p *Pipeline) askProducerID() {
 			return
 		}
 		p.stuck.Store(&err)
-		if failures == 1 {
+		if failures == 1 && p.ctx.Err() == nil {
 			p.log.Warn("no producer id yet", slog.Any("err", err))
 		}
 		if !p.sleep(p.set.backoff.after(failures)) {
