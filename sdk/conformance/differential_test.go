@@ -85,23 +85,16 @@ func TestAgainstGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := runtime.NewEngine(t.Context(), runtime.EngineConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer engine.Close(t.Context())
 	for _, b := range bundled {
 		folder := filepath.Join("../../plugins", b.name)
 		m, err := module.Resolve(t.Context(), filepath.Join(folder, "wasm"), "", filepath.Join(cache, "klamm"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		golang := &loader{engine, m.Wasm, map[loaded]*runtime.Plugin{}}
-		defer golang.close()
+		golang := loaderOf(t, m.Wasm)
 		for _, lang := range toolchain.Languages() {
 			t.Run(string(lang)+"/"+b.name, func(t *testing.T) {
-				other := &loader{engine, toolchain.MustBuild(t, lang, filepath.Join(folder, string(lang))), map[loaded]*runtime.Plugin{}}
-				defer other.close()
+				other := loaderOf(t, toolchain.MustBuild(t, lang, filepath.Join(folder, string(lang))))
 				for _, config := range b.reads {
 					compare(t, golang, other, b.hook, config, documentRecords())
 				}
@@ -111,6 +104,17 @@ func TestAgainstGo(t *testing.T) {
 			})
 		}
 	}
+}
+
+func loaderOf(t *testing.T, wasm []byte) *loader {
+	t.Helper()
+	engine, err := runtime.NewEngine(t.Context(), runtime.EngineConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &loader{engine, wasm, map[loaded]*runtime.Plugin{}}
+	t.Cleanup(l.close)
+	return l
 }
 
 // documentRecords are the documents, and as many that chance has spoiled.

@@ -18,31 +18,49 @@ const callLimit = 10 * time.Second
 // Run runs all cases with the module as subtests.
 func Run(t *testing.T, wasm []byte) {
 	t.Helper()
-	engine, err := runtime.NewEngine(t.Context(), runtime.EngineConfig{})
+	l, err := open(t.Context(), wasm)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer engine.Close(context.Background())
-	m, err := engine.Compile(t.Context(), pluginName, wasm)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close(context.Background())
-	if missing := abi.HookMask(1<<abi.HookCount-1) &^ m.Hooks(); missing != 0 {
-		t.Fatalf("the guest must export all five hooks; it lacks those of mask %#x", missing)
-	}
-	l := &loader{engine, wasm, map[loaded]*runtime.Plugin{}}
 	defer l.close()
 	cases := Cases()
 	for i := range cases {
 		t.Run(cases[i].Name, func(t *testing.T) {
-			for _, w := range waysOf(&cases[i]) {
-				for _, p := range w.problems(t.Context(), l) {
-					t.Errorf("%s: %s", w.name, p)
-				}
+			for _, p := range cases[i].problems(t.Context(), l) {
+				t.Error(p)
 			}
 		})
 	}
+}
+
+// problems runs the case in every way.
+func (c *Case) problems(ctx context.Context, l *loader) (problems []string) {
+	for _, w := range waysOf(c) {
+		for _, p := range w.problems(ctx, l) {
+			problems = append(problems, w.name+": "+p)
+		}
+	}
+	return problems
+}
+
+// open starts an engine for the module, which must export all hooks.
+func open(ctx context.Context, wasm []byte) (*loader, error) {
+	engine, err := runtime.NewEngine(ctx, runtime.EngineConfig{})
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{engine, wasm, map[loaded]*runtime.Plugin{}}
+	m, err := engine.Compile(ctx, pluginName, wasm)
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	defer m.Close(ctx)
+	if missing := abi.HookMask(1<<abi.HookCount-1) &^ m.Hooks(); missing != 0 {
+		l.close()
+		return nil, fmt.Errorf("the guest must export all five hooks; it lacks those of mask %#x", uint16(missing))
+	}
+	return l, nil
 }
 
 // loader keeps what was loaded: each run gets an instance of its own all the
@@ -89,6 +107,7 @@ func (l *loader) close() {
 	for _, p := range l.plugins {
 		_ = p.Close(context.Background()) // reports nothing that a case is about
 	}
+	_ = l.engine.Close(context.Background())
 }
 
 // way is a way of running a case. None must make a difference.

@@ -37,7 +37,7 @@ var ErrMissing = errors.New("not installed; run .ci/toolchains")
 // Build compiles the guest in dir: one source file, and klamm.json when it has a
 // manifest.
 func Build(ctx context.Context, lang Language, dir string) (wasm []byte, err error) {
-	root, err := rootOf(dir)
+	root, err := rootOf()
 	if err != nil {
 		return nil, err
 	}
@@ -80,9 +80,9 @@ func MustBuild(t testing.TB, lang Language, dir string) []byte {
 	return wasm
 }
 
-// rootOf returns the folder of our go.mod, above dir.
-func rootOf(dir string) (string, error) {
-	at, err := filepath.Abs(dir)
+// rootOf returns the folder of our go.mod, above the working directory.
+func rootOf() (string, error) {
+	at, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
@@ -92,14 +92,13 @@ func rootOf(dir string) (string, error) {
 		}
 		up := filepath.Dir(at)
 		if up == at {
-			return "", fmt.Errorf("no go.mod above %s", dir)
+			return "", errors.New("no go.mod above the working directory")
 		}
 		at = up
 	}
 }
 
-// buildC compiles for size with the few passes that matter for speed: what is hot
-// is marked inline in the SDK.
+// buildC compiles with warnings as errors: the SDK's headers shall give none.
 func buildC(ctx context.Context, root, dir, out string) error {
 	source, err := only(dir, "*.c")
 	if err != nil {
