@@ -333,6 +333,7 @@ func (s *PartitionerSeat) topic(name string, partitions int32) *placeTopic {
 	if t == nil {
 		t = &placeTopic{}
 		s.pl.topics[name] = t
+		s.h.cluster.Refresh(name) // nobody else may have asked for it
 	}
 	meta := s.h.cluster.Topic(name)
 	switch {
