@@ -59,8 +59,8 @@ func (m *module) writeBody(t funcType, r reader) error {
 	return nil
 }
 
-// maxLocals is more than any engine allows.
-const maxLocals = 1 << 24
+// maxLocals is what engines in browsers allow, parameters included.
+const maxLocals = 50_000
 
 // writeEdited copies a body's instructions from head on with the scanner's
 // edits.

@@ -108,7 +108,7 @@ func (s *scanner) close() {
 		s.ends()
 		g := s.regions[len(s.regions)-1]
 		s.regions = s.regions[:len(s.regions)-1]
-		s.edits[g.edit].cost = max(g.most, 1)
+		s.edits[g.edit].cost = max(g.most, 0) + weightCharge
 		if s.cost >= 0 {
 			s.cost = g.outer
 		}

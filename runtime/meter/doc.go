@@ -19,7 +19,7 @@
 //
 // Instructions that work on as many bytes or elements as their operands say are
 // replaced by calls of functions at the module's end. These charge by operand
-// first and do work above 256 KiB piece by piece with a charge for each, which
+// first, one unit for 16 bytes, and do work above 256 KiB piece by piece with a charge for each, which
 // guests cannot tell from the whole: what traps does so before the first byte.
 //
 // The start function becomes an export, so that it runs metered: the host calls

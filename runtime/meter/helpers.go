@@ -10,8 +10,8 @@ type helper struct {
 }
 
 const (
-	// A unit of fuel pays for this many bytes. A table's element takes 8.
-	unitShift     = 6
+	// A unit of fuel pays for 2^unitShift bytes. A table's element takes 8.
+	unitShift     = 4
 	elemUnitShift = unitShift - 3
 	// More than a piece is worked on piece by piece.
 	pieceBytes    = 256 << 10
@@ -21,7 +21,7 @@ const (
 	// growMax is the number of pages that memory.grow is charged for at most.
 	growMax = 1 << 10
 	// helperFree is what is not charged by operand.
-	helperFree = 16
+	helperFree = 32
 	// helperUnits is charged on top of what operands cost.
 	helperUnits = 16
 )

@@ -95,12 +95,14 @@ const (
 	weightVector   = 4
 	weightTable    = 4
 	weightBrTable  = 4
-	weightLeave    = 64 // instructions that engines carry out outside of compiled code
+	weightLeave    = 200 // instructions that engines carry out outside of compiled code
 	// A call pays, besides for itself, for the uncharged beginning of what it calls.
 	weightCall     = 8 + lightMax
 	weightIndirect = 16 + lightMax
 	weightImport   = weightLeave
-	weightHelper   = 8 + helperFree
+	// A check has its price too.
+	weightCharge = 2
+	weightHelper = 8 + helperFree
 )
 
 var (

@@ -78,7 +78,7 @@ func (s *scanner) body(r reader, locals uint64) error {
 	if s.r.err != nil {
 		return s.r.err
 	}
-	s.edits[0].cost = max(s.regions[0].most, 1)
+	s.edits[0].cost = s.regions[0].most + weightCharge
 	return nil
 }
 
@@ -124,7 +124,7 @@ func (s *scanner) chargeHere() {
 	if len(s.frames) == 0 {
 		return // the path has ended here
 	}
-	s.edits = append(s.edits, edit{kind: editCharge, at: s.r.p, end: s.r.p, cost: s.cost})
+	s.edits = append(s.edits, edit{kind: editCharge, at: s.r.p, end: s.r.p, cost: s.cost + weightCharge})
 	s.cost = 0
 	s.split = s.split || len(s.regions) == 1
 }
@@ -230,6 +230,9 @@ func (s *scanner) help(at int, h helper) {
 		return
 	}
 	s.cost += weightHelper
+	if h.op == opMemoryGrow || h.op == miscTableGrow {
+		s.cost += weightLeave
+	}
 	kind := editCall
 	if h.op == miscMemoryCopy || h.op == miscMemoryFill {
 		kind, s.bulk = editBulk, true
