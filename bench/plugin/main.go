@@ -16,10 +16,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/klamm-io/klamm/bench/internal/guests"
 	"github.com/klamm-io/klamm/bench/internal/ops"
+	"github.com/klamm-io/klamm/bench/internal/rounds"
 	"github.com/klamm-io/klamm/bench/internal/rows"
 	"github.com/klamm-io/klamm/bench/internal/workload"
 )
@@ -51,8 +51,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	names := f.String("op", "", "operations, with commas; default all")
 	f.Func("batch", "sizes of batches that divide 512, with commas; default 1,8,64,512", numbers(&o.plan.batches, func(n int) bool { return n > 0 && workload.RingLen%n == 0 }))
 	f.Func("size", "bytes of values from 128 on, with commas; default 200,1024,10240", numbers(&o.plan.sizes, func(n int) bool { return n >= workload.SizeMin && n <= 64<<10 }))
-	f.IntVar(&o.plan.rounds.Rounds, "rounds", 0, "rounds of each figure; default 5, not less")
-	f.DurationVar(&o.plan.rounds.Time, "time", 20*time.Millisecond, "about how long each round of each contender takes")
+	f.IntVar(&o.plan.rounds.Rounds, "rounds", 0, "rounds of each figure; default 21, at least 5")
+	f.DurationVar(&o.plan.rounds.Time, "time", 0, "about how long each round of each contender takes; default 5ms")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -66,7 +66,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	default:
 		return o, fmt.Errorf("--output %q: want table or json", *output)
 	}
-	o.plan.rounds.Rounds = max(o.plan.rounds.Rounds, 5)
+	if r := &o.plan.rounds.Rounds; *r != 0 {
+		*r = max(*r, rounds.RoundsMin)
+	}
 	o.fill(*quick)
 	return o, o.narrow(*langs, *names)
 }

@@ -137,7 +137,7 @@ func TestParse(t *testing.T) {
 		check      func(options) bool
 	}{
 		{"default", "", func(o options) bool {
-			return !o.json && len(o.plan.sizes) == 3 && len(o.plan.batches) == 4 && len(o.plan.ops) == 5 && len(o.languages) == 4 && o.plan.rounds.Rounds == 5
+			return !o.json && len(o.plan.sizes) == 3 && len(o.plan.batches) == 4 && len(o.plan.ops) == 5 && len(o.languages) == 4 && o.plan.rounds == (rounds.Config{})
 		}},
 		{"quick", "--quick --output json", func(o options) bool {
 			return o.json && slices.Equal(o.plan.sizes, []int{200}) && slices.Equal(o.languages, []string{"c", "go"})

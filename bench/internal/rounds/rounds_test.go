@@ -48,6 +48,32 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// What takes longer than its time does so five times, not in every round.
+func TestLongCalls(t *testing.T) {
+	long, short := 0, 0
+	_, err := Run(Config{Rounds: 20, Time: time.Microsecond}, []Contestant{
+		func(int) error { long++; sum(200_000); return nil },
+		func(int) error { short++; return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 1 + RoundsMin; long != want { // one to calibrate
+		t.Errorf("%d long calls, want %d", long, want)
+	}
+	if short < 20 {
+		t.Errorf("%d short calls, want 20 rounds of them", short)
+	}
+}
+
+var total int
+
+func sum(n int) {
+	for i := range n {
+		total += i
+	}
+}
+
 func TestRunError(t *testing.T) {
 	failed := errors.New("failed")
 	if _, err := Run(Config{}, []Contestant{func(int) error { return failed }}); !errors.Is(err, failed) {
