@@ -224,7 +224,7 @@ func (t *Trial) Heal() {
 }
 
 // Finish ends the faults, completes every record, makes sure that each partition
-// still takes one, and judges. The report is there whenever the log could be
+// still takes one, unless the producer was closed, and judges. The report is there whenever the log could be
 // read; the error tells of anything else that went wrong.
 func (t *Trial) Finish(ctx context.Context) (*checker.Report, error) {
 	t.Heal()
@@ -253,6 +253,9 @@ func (t *Trial) prove(ctx context.Context) error {
 	}
 	if err := t.Producer.Flush(ctx); err != nil {
 		return fmt.Errorf("a partition is stuck %v after the faults (seed %d): %w", liveness, t.o.Seed, err)
+	}
+	if n, err := s.Refused(); n > 0 && !errors.Is(err, klamm.ErrClosed) {
+		return fmt.Errorf("the producer takes nothing after the faults (seed %d): %w", t.o.Seed, err)
 	}
 	return nil
 }
