@@ -20,6 +20,7 @@ type body struct {
 	// dead says that the rest of the innermost block cannot be reached: below
 	// height the stack holds whatever is asked for.
 	dead bool
+	cost cost
 }
 
 // frame is an open block. dead and height of the innermost one are kept in body.
@@ -28,6 +29,8 @@ type frame struct {
 	dead            bool
 	height          int
 	params, results string
+
+	start, sets, edges int32 // see cost
 }
 
 // unknown is the type of an operand that unreachable code conjures up.
@@ -46,6 +49,8 @@ func (f *frame) branchArgs() string {
 func (b *body) check(t FuncType) {
 	b.stack, b.frames, b.height, b.dead = b.stack[:0], b.frames[:0], 0, false
 	b.frames = append(b.frames, frame{op: opBlock, results: t.Results})
+	b.cost.begin(len(t.Params), len(b.locals))
+	b.cost.open(&b.frames[0])
 	for b.r.err == nil && len(b.frames) > 0 {
 		b.instruction()
 	}
@@ -228,6 +233,7 @@ func (b *body) open(op byte, t FuncType) {
 	outer.dead, outer.height = b.dead, b.height
 	b.frames = append(b.frames, frame{op: op, params: t.Params, results: t.Results})
 	b.enter(t.Params)
+	b.cost.open(&b.frames[len(b.frames)-1])
 }
 
 func (b *body) enter(params string) {
@@ -251,6 +257,7 @@ func (b *body) end() {
 	if f.op == opIf && f.params != f.results {
 		b.failf("an if without else from %s to %s", typeList(f.params), typeList(f.results))
 	}
+	b.cost.end(f)
 	b.frames = b.frames[:len(b.frames)-1]
 	if len(b.frames) == 0 || b.r.err != nil {
 		return
@@ -267,6 +274,7 @@ func (b *body) otherwise() {
 		return
 	}
 	f.op = opElse
+	b.cost.edges(1)
 	b.stack = b.stack[:b.height]
 	b.enter(f.params)
 }
@@ -277,5 +285,8 @@ func (b *body) label(depth uint32) (string, bool) {
 		b.failf("branch to block %d, there are %d", depth, len(b.frames))
 		return "", false
 	}
-	return b.frames[len(b.frames)-1-int(depth)].branchArgs(), true
+	f := &b.frames[len(b.frames)-1-int(depth)]
+	f.edges++
+	b.cost.edges(1)
+	return f.branchArgs(), true
 }

@@ -26,7 +26,11 @@ func (b *body) misc() {
 	}
 }
 
+// bulkEdges is how many edges the compiler makes of a bulk instruction.
+const bulkEdges = 3
+
 func (b *body) bulkMemory(op uint32) {
+	b.cost.edges(bulkEdges)
 	switch op {
 	case miscMemoryInit:
 		b.dataIndex()
@@ -72,6 +76,7 @@ func (b *body) elementIndex() ValueType {
 }
 
 func (b *body) bulkTable(op uint32) {
+	b.cost.edges(bulkEdges)
 	switch op {
 	case miscTableInit:
 		from := b.elementIndex()

@@ -37,7 +37,17 @@ func (c *checker) code(r *reader) {
 		if b.r.err != nil {
 			c.fault(fn, b.r.err)
 		}
+		if c.compileTime > int64(c.l.CompileTime) || c.patience < 0 {
+			c.codeSkipped(r, n)
+			return
+		}
 	}
+}
+
+// codeSkipped steps over the functions that are left when one has shown that
+// the module is made to keep us busy.
+func (c *checker) codeSkipped(r *reader, n int) {
+	r.pos, c.m.code = r.end, n
 }
 
 func (c *checker) fault(fn uint32, err error) {
@@ -58,6 +68,18 @@ func (b *body) function(fn uint32) {
 	b.declare()
 	if b.r.err == nil {
 		b.check(t)
+	}
+	if b.r.err == nil {
+		b.compileTime()
+	}
+}
+
+// compileTime adds the estimate for the function to that of the module.
+func (b *body) compileTime() {
+	c, limit := b.c, int64(b.c.l.CompileTime)
+	if c.compileTime += b.cost.total(); c.compileTime > limit {
+		b.r.failf("with %d edges between blocks and %d locals it is one of those that make the compiler take longer than about %s",
+			b.cost.now, len(b.locals), c.l.CompileTime)
 	}
 }
 

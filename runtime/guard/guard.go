@@ -52,6 +52,8 @@ type checker struct {
 	customs    int
 	nameCount  int
 	patience   int // left
+
+	compileTime int64 // estimate in nanoseconds
 }
 
 // set is a set of function indexes.

@@ -101,6 +101,8 @@ func (b *body) branch(op byte) {
 	switch op {
 	case opReturn:
 		b.popAll(b.frames[0].results)
+		b.frames[0].edges++
+		b.cost.edges(1)
 		b.unreachable()
 	case opBr:
 		if types, ok := b.label(b.r.u32()); ok {
@@ -199,6 +201,7 @@ func (b *body) local(op byte) {
 		return
 	}
 	t := ValueType(b.locals[i])
+	b.cost.use(i, op != opLocalGet)
 	if op != opLocalGet {
 		b.pop(t)
 	}

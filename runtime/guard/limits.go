@@ -1,5 +1,7 @@
 package guard
 
+import "time"
+
 // Limits bound what a module may declare. The zero value of a field stands for
 // its default.
 type Limits struct {
@@ -10,7 +12,7 @@ type Limits struct {
 	Functions     int // 100,000
 	LocalsPerFunc int // declared locals of one function; 10,000
 	Locals        int // declared locals of all functions; 4,000,000
-	BodySize      int // bytes of one function; 1 MiB
+	BodySize      int // bytes of one function; 512 KiB
 	Nesting       int // blocks open at once in one function; 20,000
 	Operands      int // values on the operand stack of one function; 10,000
 	BranchTargets int // of one br_table; 100,000
@@ -26,6 +28,10 @@ type Limits struct {
 	NameLength    int // bytes of an import's or export's name; 1,024
 	Customs       int // custom sections; 1,000
 	Names         int // entries of the name section; 1,000,000
+	// CompileTime is the most that the compiler may take, by an estimate of what
+	// grows faster than the module: jumps, and values alive where they meet. 5 s. On
+	// a busy machine it takes up to three times as long.
+	CompileTime time.Duration
 }
 
 // DefaultLimits returns the defaults.
@@ -38,7 +44,7 @@ func DefaultLimits() Limits {
 		Functions:     100_000,
 		LocalsPerFunc: 10_000,
 		Locals:        4_000_000,
-		BodySize:      1 << 20,
+		BodySize:      512 << 10,
 		Nesting:       20_000,
 		Operands:      10_000,
 		BranchTargets: 100_000,
@@ -54,6 +60,7 @@ func DefaultLimits() Limits {
 		NameLength:    1_024,
 		Customs:       1_000,
 		Names:         1_000_000,
+		CompileTime:   5 * time.Second,
 	}
 }
 
@@ -75,6 +82,9 @@ func (l Limits) withDefaults() Limits {
 		if *f.have == 0 {
 			*f.have = f.def
 		}
+	}
+	if l.CompileTime == 0 {
+		l.CompileTime = d.CompileTime
 	}
 	return l
 }
