@@ -202,8 +202,7 @@ func or[T comparable](own, all T) T {
 // grantsOf is what a plugin may use: what its table lists, or else what can do
 // no harm; state and keyed hashing with what they need only.
 //
-// Builtins share one module that imports what any of them needs; what each may
-// use stands in its manifest, and its host refuses the rest.
+// A builtin is ours, and imports what its manifest names: it may use all of that.
 func grantsOf(cfg *config.Plugin, mod *module.Module) (runtime.Grant, error) {
 	if mod.Manifest != nil {
 		return runtime.GrantAll, nil

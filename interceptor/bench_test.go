@@ -78,7 +78,7 @@ func BenchmarkGuest(b *testing.B) {
 	}
 }
 
-// BenchmarkBuiltin is the embedded Go plugins.
+// BenchmarkBuiltin is the embedded plugins.
 func BenchmarkBuiltin(b *testing.B) {
 	for _, names := range [][]string{{"dedup"}, {"dedup", "dedup"}} {
 		b.Run(fmt.Sprint(len(names)), func(b *testing.B) {

@@ -1,34 +1,31 @@
 // Package plugins holds the ready-made plugins: dedup, mask and route-by. Each
-// folder has the logic as an importable package, a main for a module of its own,
-// a README, a configuration sample and tests.
+// folder has the logic as an importable Go package, a main for a module of its
+// own, the same plugin in other languages, a README, a configuration sample and
+// tests.
 //
-// The three are also embedded here as one WebAssembly module, so that a released
-// binary needs no toolchain; an environment value selects the plugin inside it.
-// After a change to them or to the SDK, rebuild it:
+// The smallest module of each, the one written in C, is embedded here, so that a
+// released binary needs no toolchain. After a change to it or to the C SDK,
+// rebuild it with clang, which .ci/toolchains installs:
 //
 //	go generate ./plugins
 package plugins
 
-//go:generate go run ../internal/module/genbuiltin
+//go:generate go run ../sdk/conformance/toolchain/genbuiltin
 
 import (
-	"bytes"
-	"compress/gzip"
 	_ "embed"
-	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"sync"
 )
 
-// EnvBuiltin is the guest's environment variable that names the plugin which the
-// embedded module shall be.
-const EnvBuiltin = "KLAMM_BUILTIN"
-
 var (
-	//go:embed builtin.wasm.gz
-	packed []byte
+	//go:embed dedup/c/dedup.wasm
+	dedupModule []byte
+	//go:embed mask/c/mask.wasm
+	maskModule []byte
+	//go:embed route-by/c/route-by.wasm
+	routeByModule []byte
+
 	//go:embed dedup/wasm/klamm.json
 	dedupManifest []byte
 	//go:embed mask/wasm/klamm.json
@@ -36,49 +33,33 @@ var (
 	//go:embed route-by/wasm/klamm.json
 	routeByManifest []byte
 
-	manifests = map[string][]byte{
-		"dedup":    dedupManifest,
-		"mask":     maskManifest,
-		"route-by": routeByManifest,
+	//go:embed builtin.txt
+	builtBy string
+
+	builtins = map[string]builtin{
+		"dedup":    {dedupModule, dedupManifest},
+		"mask":     {maskModule, maskManifest},
+		"route-by": {routeByModule, routeByManifest},
 	}
 )
 
+type builtin struct{ module, manifest []byte }
+
 // Names returns the names that Builtin knows, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(manifests)) }
+func Names() []string { return slices.Sorted(maps.Keys(builtins)) }
 
 // Manifest returns the manifest of the named plugin as JSON, nil for an unknown
-// name. The embedded module's own names no single plugin.
-func Manifest(name string) []byte { return slices.Clone(manifests[name]) }
+// name. It is the one in the module.
+func Manifest(name string) []byte { return slices.Clone(builtins[name].manifest) }
 
-// Builtin returns the embedded module and the environment that makes it the
-// named plugin. The bytes are shared: callers must not write to them. It is safe
-// for concurrent use.
+// Builtin returns the embedded module of the named plugin, and the environment
+// that it needs, which is none. The bytes are shared: callers must not write to
+// them. It is safe for concurrent use.
 func Builtin(name string) (wasm []byte, env map[string]string, ok bool) {
-	if _, ok := manifests[name]; !ok {
-		return nil, nil, false
-	}
-	return unpack(), map[string]string{EnvBuiltin: name}, true
+	b, ok := builtins[name]
+	return b.module, nil, ok
 }
 
-// unpack panics when the embedded bytes are no gzip: the build would be broken.
-var unpack = sync.OnceValue(func() []byte {
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		panic(fmt.Sprintf("plugins: embedded module: %v", err))
-	}
-	wasm, err := io.ReadAll(z)
-	if err != nil {
-		panic(fmt.Sprintf("plugins: embedded module: %v", err))
-	}
-	return wasm
-})
-
-// GoVersion returns the version of Go that built the embedded module. With the
-// same one, a rebuild gives the same bytes.
-func GoVersion() string {
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return ""
-	}
-	return z.Comment
-}
+// BuiltBy names the compiler that built the embedded modules. With the same one,
+// a rebuild gives the same bytes.
+func BuiltBy() string { return builtBy }

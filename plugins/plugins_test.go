@@ -1,6 +1,7 @@
 package plugins_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"path/filepath"
@@ -17,8 +18,11 @@ import (
 func TestBuiltin(t *testing.T) {
 	for _, name := range plugins.Names() {
 		wasm, env, ok := plugins.Builtin(name)
-		if !ok || !strings.HasPrefix(string(wasm), "\x00asm") || env[plugins.EnvBuiltin] != name {
+		if !ok || !strings.HasPrefix(string(wasm), "\x00asm") || len(wasm) > 32<<10 || env != nil {
 			t.Errorf("Builtin(%q) = %d bytes, %v, %v", name, len(wasm), env, ok)
+		}
+		if !bytes.HasSuffix(wasm, plugins.Manifest(name)) {
+			t.Errorf("the module of %q does not end with its manifest", name)
 		}
 	}
 	if _, _, ok := plugins.Builtin("dedupe"); ok {

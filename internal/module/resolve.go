@@ -27,9 +27,8 @@ type Module struct {
 	Env map[string]string
 	// Watch lists the files and folders whose change asks for a reload.
 	Watch []string
-	// Manifest is a manifest (JSON) that stands in for the one inside Wasm. It is
-	// nil but for builtins, which share one module: Wasm's own manifest and its
-	// imports are those of all of them together.
+	// Manifest is the manifest (JSON) of a builtin, nil for anything else: a module
+	// that we ship may use what its manifest names, without being granted it.
 	Manifest []byte
 }
 

@@ -80,6 +80,27 @@ func MustBuild(t testing.TB, lang Language, dir string) []byte {
 	return wasm
 }
 
+// Version names the compiler: with the same one, the same sources give the same
+// bytes.
+func Version(ctx context.Context, lang Language) (string, error) {
+	if lang != C {
+		return "", fmt.Errorf("the version of %s matters to nothing", lang)
+	}
+	var text string
+	for _, tool := range []string{"clang", "wasm-ld"} {
+		out, err := exec.CommandContext(ctx, tool, "--version").Output()
+		if errors.Is(err, exec.ErrNotFound) {
+			return "", fmt.Errorf("%s: %w", tool, ErrMissing)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", tool, err)
+		}
+		line, _, _ := strings.Cut(string(out), "\n")
+		text += line + "\n"
+	}
+	return text, nil
+}
+
 // rootOf returns the folder of our go.mod, above the working directory.
 func rootOf() (string, error) {
 	at, err := os.Getwd()
