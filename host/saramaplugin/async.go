@@ -85,8 +85,9 @@ type asyncProducer struct {
 
 // delivery is a result on its way to the user.
 type delivery struct {
-	msg *sarama.ProducerMessage
-	err error
+	msg     *sarama.ProducerMessage
+	err     error
+	counted bool // in flight until it was read
 }
 
 func wrapAsync(h *host.Host, cfg *sarama.Config, p sarama.AsyncProducer) (*asyncProducer, error) {
@@ -250,8 +251,7 @@ func (p *asyncProducer) awaitSarama() {
 // reject refuses a message that came after AsyncClose.
 func (p *asyncProducer) reject(msg *sarama.ProducerMessage) {
 	if msg != nil {
-		p.flight.force()
-		p.failed.put(delivery{msg, sarama.ErrShuttingDown})
+		p.failed.put(delivery{msg, sarama.ErrShuttingDown, false})
 	}
 }
 
@@ -261,7 +261,7 @@ func (p *asyncProducer) rejectRest() {
 	collected := p.collected
 	var abandon <-chan time.Time
 	for {
-		if collected == nil && p.flight.idle() && len(p.input) == 0 {
+		if collected == nil && p.flight.idle() {
 			return
 		}
 		select {
@@ -288,7 +288,10 @@ func (p *asyncProducer) stop() {
 	if err := p.sender.close(); err != nil {
 		sarama.Logger.Println("saramaplugin: close the plugins:", err)
 	}
-	close(p.input) // as sarama does
+	close(p.input) // as sarama does; a sender that goes on would never end this
+	for msg := range p.input {
+		p.reject(msg)
+	}
 	p.written.close()
 	p.failed.close()
 }
@@ -330,9 +333,9 @@ func (p *asyncProducer) acknowledge() {
 		p.sender.complete(entries)
 		for _, e := range entries {
 			if err := e.tell(); err != nil {
-				p.failed.put(delivery{e.user, err})
+				p.failed.put(delivery{e.user, err, true})
 			} else {
-				p.written.put(delivery{e.user, nil})
+				p.written.put(delivery{e.user, nil, true})
 			}
 		}
 	}
@@ -376,7 +379,9 @@ func (p *asyncProducer) each(q *queue[delivery], f func(delivery)) {
 		}
 		for _, d := range items {
 			f(d)
-			p.flight.release()
+			if d.counted {
+				p.flight.release()
+			}
 		}
 	}
 }
