@@ -23,12 +23,15 @@ type Module struct {
 	funcs   []byte
 	nFuncs  int
 	code    [][]byte
+	tables  [][]byte
+	elems   [][]byte
 	memory  []byte
 	globals [][]byte
 	exports [][]byte
 	data    [][]byte
 	customs [][]byte
 	start   []byte
+	counted bool
 }
 
 // ULEB encodes an unsigned number.
@@ -102,6 +105,33 @@ func (m *Module) Memory(min, max int) {
 	m.Export("memory", 2, 0)
 }
 
+// Table adds a table of functions and returns its index.
+func (m *Module) Table(min int) int {
+	m.tables = append(m.tables, cat([]byte{0x70, 0}, ULEB(uint64(min))))
+	return len(m.tables) - 1
+}
+
+// Elem puts functions into table 0 at an index.
+func (m *Module) Elem(at int, functions ...int) {
+	m.elems = append(m.elems, cat([]byte{0, 0x41}, SLEB(int64(at)), []byte{0x0b}, indexes(functions)))
+}
+
+// PassiveElem adds a segment of functions for table.init.
+func (m *Module) PassiveElem(functions ...int) {
+	m.elems = append(m.elems, cat([]byte{1, 0}, indexes(functions)))
+}
+
+func indexes(functions []int) []byte {
+	b := ULEB(uint64(len(functions)))
+	for _, f := range functions {
+		b = append(b, ULEB(uint64(f))...)
+	}
+	return b
+}
+
+// Type adds a type and returns its index.
+func (m *Module) Type(params, results Types) int { return int(m.typ(params, results)) }
+
 // Global adds a mutable i64 and returns its index.
 func (m *Module) Global(v int64) int {
 	m.globals = append(m.globals, cat([]byte{I64, 1, 0x42}, SLEB(v), []byte{0x0b}))
@@ -116,6 +146,12 @@ func (m *Module) Export(name string, kind byte, index int) {
 // Data puts bytes at an address of the memory.
 func (m *Module) Data(at int, b []byte) {
 	m.data = append(m.data, cat([]byte{0, 0x41}, SLEB(int64(at)), []byte{0x0b}, vec(b)))
+}
+
+// PassiveData adds a segment for memory.init, and announces all segments.
+func (m *Module) PassiveData(b []byte) {
+	m.data = append(m.data, cat([]byte{1}, vec(b)))
+	m.counted = true
 }
 
 // Custom adds a custom section.
@@ -145,10 +181,15 @@ func (m *Module) Bytes() []byte {
 	add(1, m.nTypes, cat(ULEB(uint64(m.nTypes)), m.types))
 	add(2, len(m.imports), list(m.imports))
 	add(3, m.nFuncs, cat(ULEB(uint64(m.nFuncs)), m.funcs))
+	add(4, len(m.tables), list(m.tables))
 	add(5, len(m.memory), cat(ULEB(1), m.memory))
 	add(6, len(m.globals), list(m.globals))
 	add(7, len(m.exports), list(m.exports))
 	add(8, len(m.start), m.start)
+	add(9, len(m.elems), list(m.elems))
+	if m.counted {
+		add(12, 1, ULEB(uint64(len(m.data))))
+	}
 	add(10, len(m.code), list(m.code))
 	add(11, len(m.data), list(m.data))
 	return append(out, cat(m.customs...)...)

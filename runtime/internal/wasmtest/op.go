@@ -10,6 +10,7 @@ var (
 	Drop        = []byte{0x1a}
 	I32Eqz      = []byte{0x45}
 	I32Eq       = []byte{0x46}
+	I32LtS      = []byte{0x48}
 	I32LtU      = []byte{0x49}
 	I32GeU      = []byte{0x4f}
 	I32Add      = []byte{0x6a}
