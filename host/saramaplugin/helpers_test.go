@@ -146,25 +146,29 @@ type results struct {
 // readResults reads both channels until they are closed.
 func readResults(p sarama.AsyncProducer) *results {
 	r := &results{ok: map[any]*sarama.ProducerMessage{}, errs: map[any]error{}}
-	r.all.Go(func() {
-		for msg := range p.Successes() {
-			r.mu.Lock()
-			r.note(msg)
-			r.ok[msg.Metadata] = msg
-			r.mu.Unlock()
-			r.n.Add(1)
-		}
-	})
-	r.all.Go(func() {
-		for err := range p.Errors() {
-			r.mu.Lock()
-			r.note(err.Msg)
-			r.errs[err.Msg.Metadata] = err.Err
-			r.mu.Unlock()
-			r.n.Add(1)
-		}
-	})
+	r.all.Go(func() { r.readSuccesses(p) })
+	r.all.Go(func() { r.readErrors(p) })
 	return r
+}
+
+func (r *results) readSuccesses(p sarama.AsyncProducer) {
+	for msg := range p.Successes() {
+		r.mu.Lock()
+		r.note(msg)
+		r.ok[msg.Metadata] = msg
+		r.mu.Unlock()
+		r.n.Add(1)
+	}
+}
+
+func (r *results) readErrors(p sarama.AsyncProducer) {
+	for err := range p.Errors() {
+		r.mu.Lock()
+		r.note(err.Msg)
+		r.errs[err.Msg.Metadata] = err.Err
+		r.mu.Unlock()
+		r.n.Add(1)
+	}
 }
 
 func (r *results) note(msg *sarama.ProducerMessage) {

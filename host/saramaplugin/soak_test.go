@@ -249,37 +249,46 @@ func (s *soak) closeWithReader(p sarama.AsyncProducer, send func() int64) int64 
 	return -1
 }
 
-// Senders that race with AsyncClose: what Input() took comes back, as a result
-// or as sarama.ErrShuttingDown, until the channel is closed as sarama's is.
+// Senders that race with AsyncClose: what Input() takes comes back, as a result
+// or as sarama.ErrShuttingDown. Input() stays open while results are unread.
 func TestCloseAmongSenders(t *testing.T) {
 	b := startBroker(t, 1, "orders", "dead")
 	h := newHost(t, b, chainOf("orders"), host.WithInterceptor("j", judge{send: byKey}))
-	for range 20 {
+	const senders, each = 4, 1000
+	rejected := 0
+	for range 10 {
 		p := asyncOf(t, h, b, settings())
-		saramaplugin.Limit(p, soakLimit)
-		res := readResults(p)
+		late := make(chan struct{})
+		res := &results{ok: map[any]*sarama.ProducerMessage{}, errs: map[any]error{}}
+		res.all.Go(func() { res.readErrors(p) })
+		res.all.Go(func() { <-late; res.readSuccesses(p) })
 		var accepted atomic.Int64
-		var senders sync.WaitGroup
-		for g := range 4 {
-			senders.Go(func() {
-				defer func() { _ = recover() }() // send on closed channel, as with sarama
-				for i := range 100_000 {
-					p.Input() <- &sarama.ProducerMessage{Topic: "orders", Key: key(0), Metadata: g<<20 | i}
-					if accepted.Add(1) == 500 {
+		var sending sync.WaitGroup
+		for g := range senders {
+			sending.Go(func() {
+				for i := range each {
+					p.Input() <- &sarama.ProducerMessage{Topic: "orders", Key: key(0), Metadata: g*each + i}
+					if accepted.Add(1) == senders*each/2 {
 						p.AsyncClose()
 					}
 				}
 			})
 		}
-		senders.Wait()
-		res.wait(t, int(accepted.Load()))
-		written := 0
+		sending.Wait()
+		close(late)
+		res.wait(t, senders*each)
 		for id, err := range res.errs {
 			if err != sarama.ErrShuttingDown {
 				t.Fatalf("message %v: %v", id, err)
 			}
 		}
-		written = len(res.ok)
-		balanced(t, p, int64(written))
+		balanced(t, p, int64(len(res.ok)))
+		if len(res.ok) < senders*each/2 {
+			t.Fatalf("%d messages were written, %d were sent before AsyncClose", len(res.ok), senders*each/2)
+		}
+		rejected += len(res.errs)
+	}
+	if rejected == 0 {
+		t.Fatal("no message met the closing")
 	}
 }
