@@ -16,7 +16,7 @@ func TestUsageErrors(t *testing.T) {
 		want []string
 	}{
 		{"unknown command", []string{"prodcue"}, []string{`unknown command "klamm prodcue"`, `did you mean "produce"?`}},
-		{"unknown command, nothing near", []string{"zzz"}, []string{`unknown command "klamm zzz"`, "there are broker, check"}},
+		{"unknown command, nothing near", []string{"zzz"}, []string{`unknown command "klamm zzz"`, "there are bench, broker, check"}},
 		{"unknown subcommand", []string{"topic", "lits"}, []string{`unknown command "klamm topic lits"`, `did you mean "list"?`}},
 		{"unknown flag", []string{"version", "--ouput", "json"}, []string{`unknown flag "--ouput"`, `did you mean "--output"?`, "klamm version --help"}},
 		{"unknown short flag", []string{"version", "-z"}, []string{`unknown flag "-z"`}},
