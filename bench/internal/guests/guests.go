@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/klamm-io/klamm/bench/internal/ops"
 	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/sdk/abi"
+	"github.com/klamm-io/klamm/sdk/conformance/toolchain"
 )
 
 // Languages lists the languages of guests in the order of the tables.
@@ -64,26 +64,35 @@ func (s *Set) Peer(name, lang string) ([]byte, bool) {
 // an error.
 func Load(ctx context.Context, root, cacheDir string, languages []string, log io.Writer) (*Set, error) {
 	s := &Set{klamm: map[string]map[ops.Op]Guest{}, peer: map[string]map[string][]byte{}}
-	for _, lang := range languages {
-		if err := s.loadKlamm(ctx, root, cacheDir, lang, log); err != nil {
-			return nil, err
-		}
-		for _, name := range peers {
-			wasm, err := build(ctx, filepath.Join(root, "guests", name, lang), lang, cacheDir)
-			switch {
-			case err == nil:
-				if s.peer[name] == nil {
-					s.peer[name] = map[string][]byte{}
-				}
-				s.peer[name][lang] = wasm
-			case lang == "go":
-				return nil, err
-			case !errors.Is(err, errNoGuest):
-				fmt.Fprintf(log, "skip %s in %s: %v\n", name, lang, err)
+	return s, inProject(root, func() error {
+		for _, lang := range languages {
+			if err := s.loadKlamm(ctx, root, cacheDir, lang, log); err != nil {
+				return err
+			}
+			if err := s.loadPeers(ctx, root, cacheDir, lang, log); err != nil {
+				return err
 			}
 		}
+		return nil
+	})
+}
+
+func (s *Set) loadPeers(ctx context.Context, root, cacheDir, lang string, log io.Writer) error {
+	for _, name := range peers {
+		wasm, err := build(ctx, filepath.Join(root, "guests", name, lang), lang, cacheDir)
+		switch {
+		case err == nil:
+			if s.peer[name] == nil {
+				s.peer[name] = map[string][]byte{}
+			}
+			s.peer[name][lang] = wasm
+		case lang == "go":
+			return err
+		case !errors.Is(err, errNoGuest):
+			fmt.Fprintf(log, "skip %s in %s: %v\n", name, lang, err)
+		}
 	}
-	return s, nil
+	return nil
 }
 
 // errNoGuest says that there are no sources.
@@ -102,7 +111,7 @@ func (s *Set) loadKlamm(ctx context.Context, root, cacheDir, lang string, log io
 		return err
 	}
 	if !errors.Is(err, errNoGuest) {
-		fmt.Fprintf(log, "klamm in %s: %v; looking for the ready-made plugins\n", lang, err)
+		fmt.Fprintf(log, "klamm in %s: %v; taking the ready-made plugins\n", lang, err)
 	}
 	for _, op := range ops.All() {
 		p, ok := shipped[op]
@@ -110,8 +119,7 @@ func (s *Set) loadKlamm(ctx context.Context, root, cacheDir, lang string, log io
 			fmt.Fprintf(log, "skip %s of klamm in %s: no ready-made plugin does it\n", op, lang)
 			continue
 		}
-		dir := filepath.Join(root, "..", "plugins", p.plugin, lang)
-		wasm, err := only(dir)
+		wasm, err := build(ctx, filepath.Join(root, "..", "plugins", p.plugin, lang), lang, cacheDir)
 		if err != nil {
 			fmt.Fprintf(log, "skip %s of klamm in %s: %v\n", op, lang, err)
 			continue
@@ -127,48 +135,36 @@ func build(ctx context.Context, dir, lang, cacheDir string) ([]byte, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, errNoGuest
 	}
-	switch lang {
-	case "go":
+	if lang == "go" {
 		path, err := module.Build(ctx, dir, "", cacheDir)
 		if err != nil {
 			return nil, err
 		}
 		return os.ReadFile(path)
-	case "c":
-		return buildC(ctx, filepath.Join(dir, "bench.c"))
 	}
-	return only(dir)
-}
-
-func buildC(ctx context.Context, source string) ([]byte, error) {
-	tool, err := exec.LookPath("clang")
-	if err != nil {
-		return nil, errors.New("building it needs clang and lld: apt-get install clang lld")
-	}
-	out, err := os.CreateTemp("", "bench-*.wasm")
-	if err != nil {
-		return nil, err
-	}
-	out.Close()
-	defer os.Remove(out.Name())
-	cmd := exec.CommandContext(ctx, tool, "--target=wasm32", "-O2", "-mbulk-memory", "-msign-ext",
-		"-nostdlib", "-Wall", "-Wl,--no-entry", "-Wl,-s", "-o", out.Name(), source)
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("clang %s: %w\n%s", source, err, said)
-	}
-	return os.ReadFile(out.Name())
-}
-
-// only returns the one module in a folder.
-func only(dir string) ([]byte, error) {
 	found, err := filepath.Glob(filepath.Join(dir, "*.wasm"))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if len(found) != 1 {
+	case len(found) == 1:
+		return os.ReadFile(found[0])
+	case len(found) > 1:
 		return nil, fmt.Errorf("%d modules in %s, want one", len(found), dir)
 	}
-	return os.ReadFile(found[0])
+	return toolchain.Build(ctx, toolchain.Language(lang), dir)
+}
+
+// inProject runs f with the project's folder as the working directory, from
+// which the toolchain looks for our SDKs.
+func inProject(root string, f func() error) error {
+	was, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	if err := os.Chdir(filepath.Dir(root)); err != nil {
+		return err
+	}
+	return errors.Join(f(), os.Chdir(was))
 }
 
 // Root returns the folder of the benchmarks' own module, for a working directory

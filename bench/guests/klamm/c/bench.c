@@ -1,12 +1,15 @@
 /* The benchmark's plugin on Klamm's C SDK. The configuration, {"op":"route"} and
    so on, says what it does to records. */
-#include "../../../../sdk/c/klamm.h"
+#include "klamm.h"
 #include "../../ops.h"
 
 static const char *(*run)(klamm_batch *b);
 static klamm_buf out;
 
-static const char *pass(klamm_batch *b) { return 0; }
+static const char *pass(klamm_batch *b) {
+	(void)b;
+	return 0;
+}
 
 static const char *route(klamm_batch *b) {
 	KLAMM_EACH(b, r) {

@@ -23,7 +23,10 @@ EXPORT("malloc") uint8_t *bench_malloc(uint32_t n) {
 	return p;
 }
 
-EXPORT("free") void bench_free(uint8_t *p) { live--; }
+EXPORT("free") void bench_free(const uint8_t *p) {
+	(void)p;
+	live--;
+}
 
 struct bytes {
 	const uint8_t *p;
