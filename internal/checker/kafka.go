@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/klamm-io/klamm"
@@ -70,33 +71,44 @@ func (k *Kafka) client(opts ...kgo.Opt) (*kgo.Client, error) {
 }
 
 func (k *Kafka) starts(ctx context.Context, adm *kadm.Client) (map[int32]int64, error) {
-	first, err := adm.ListStartOffsets(ctx, k.Topic)
-	if err == nil {
-		err = first.Error()
-	}
-	at := map[int32]int64{}
-	first.Each(func(o kadm.ListedOffset) { at[o.Partition] = o.Offset })
-	return at, err
+	return k.list(ctx, adm.ListStartOffsets)
 }
 
 func (k *Kafka) ends(ctx context.Context, adm *kadm.Client, i Isolation) (map[int32]int64, error) {
-	list := adm.ListEndOffsets
 	if i == Committed {
-		list = adm.ListCommittedOffsets
+		return k.list(ctx, adm.ListCommittedOffsets)
 	}
-	last, err := list(ctx, k.Topic)
-	if err == nil {
-		err = last.Error()
+	return k.list(ctx, adm.ListEndOffsets)
+}
+
+// listAgain is how long after a broker that is no leader any more offsets are
+// asked for again.
+const listAgain = 50 * time.Millisecond
+
+// list asks for an offset of each partition, again while leaders move.
+func (k *Kafka) list(ctx context.Context, ask func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
+	for {
+		listed, err := ask(ctx, k.Topic)
+		if err == nil {
+			err = listed.Error()
+		}
+		if err == nil {
+			offsets := map[int32]int64{}
+			listed.Each(func(o kadm.ListedOffset) { offsets[o.Partition] = o.Offset })
+			if len(offsets) > 0 {
+				return offsets, nil
+			}
+			err = klamm.ErrUnknownTopic
+		}
+		if !errors.Is(err, kerr.NotLeaderForPartition) && !errors.Is(err, kerr.LeaderNotAvailable) {
+			return nil, err
+		}
+		select {
+		case <-time.After(listAgain):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	ends := map[int32]int64{}
-	last.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
-	if len(ends) == 0 {
-		return nil, klamm.ErrUnknownTopic
-	}
-	return ends, nil
 }
 
 // quietEnds returns the ends as they are after Quiet.

@@ -75,7 +75,7 @@ var libraries = map[string][]string{
 	"github.com/rcrowley/go-metrics":      {"host/internal"},
 	"github.com/twmb/franz-go/pkg/kadm":   {"internal/checker"},
 	"github.com/twmb/franz-go/pkg/kbin":   {"internal/faultproxy"},
-	"github.com/twmb/franz-go/pkg/kerr":   {"internal/broker", "internal/checker/trial"},
+	"github.com/twmb/franz-go/pkg/kerr":   {"internal/broker", "internal/checker"},
 	"github.com/twmb/franz-go/pkg/kfake":  {"internal/broker", "internal/checker/trial", "host/hosttest", "cmd"},
 	"github.com/twmb/franz-go/pkg/kgo":    {"internal/checker"},
 	"github.com/twmb/franz-go/pkg/kmsg":   {"host", "internal/broker", "internal/faultproxy", "internal/checker/trial"},
