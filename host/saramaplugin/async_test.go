@@ -291,6 +291,31 @@ func TestRoutesNeedAPartitionerThatObeys(t *testing.T) {
 	}
 }
 
+// The program's own partitioner sees the message as before: sarama gets another
+// one, with the user's Metadata.
+func TestPartitionersSeeMetadata(t *testing.T) {
+	b := startBroker(t, 3, "orders", "dead")
+	h := newHost(t, b, chainOf("orders"), host.WithInterceptor("j", judge{}))
+	cfg := settings()
+	cfg.Producer.Partitioner = func(string) sarama.Partitioner { return byMetadata{} }
+	p := syncOf(t, h, b, cfg)
+	if to, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: "orders", Metadata: int32(2)}); err != nil || to != 2 {
+		t.Fatalf("partition %d, error %v; want 2", to, err)
+	}
+}
+
+type byMetadata struct{}
+
+func (byMetadata) Partition(msg *sarama.ProducerMessage, _ int32) (int32, error) {
+	to, ok := msg.Metadata.(int32)
+	if !ok {
+		return -1, fmt.Errorf("Metadata is %T", msg.Metadata)
+	}
+	return to, nil
+}
+
+func (byMetadata) RequiresConsistency() bool { return true }
+
 func TestManualPartitionIsSeenAndKept(t *testing.T) {
 	b := startBroker(t, 3, "orders", "dead")
 	seen := make(chan klamm.Target, 1)
@@ -397,5 +422,44 @@ func TestTransactionCommits(t *testing.T) {
 	want := interceptor.Commit{Topic: "in", Partition: 0, Offset: 43}
 	if got := <-commits; got != want || len(commits) > 0 {
 		t.Fatalf("on_commit with %+v and %d more, want %+v alone", got, len(commits), want)
+	}
+}
+
+// Messages that Input() still buffers belong to the transaction too.
+func TestCommitTakesWhatIsBuffered(t *testing.T) {
+	b := startBroker(t, 1, "orders", "dead")
+	gate := make(chan struct{})
+	h := newHost(t, b, chainOf("orders"), host.WithInterceptor("j", judge{send: func(it *interceptor.Item) {
+		if it.Record.Key == nil {
+			<-gate
+		}
+	}}))
+	p, err := saramaplugin.NewAsyncProducer(h, b.Addrs(), transactional())
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := readResults(p)
+	const rounds, n = 20, 50
+	for round := range rounds {
+		if err := p.BeginTxn(); err != nil {
+			t.Fatal(err)
+		}
+		p.Input() <- &sarama.ProducerMessage{Topic: "orders", Metadata: -1 - round}
+		for i := range n { // behind the gate
+			p.Input() <- &sarama.ProducerMessage{Topic: "orders", Key: key(i), Metadata: n*round + i}
+		}
+		committed := make(chan error, 1)
+		started := make(chan struct{})
+		go func() { close(started); committed <- p.CommitTxn() }()
+		<-started
+		gate <- struct{}{}
+		if err := <-committed; err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.AsyncClose()
+	res.wait(t, rounds*(n+1))
+	if len(res.errs) > 0 {
+		t.Fatalf("%d messages were left out of their transaction", len(res.errs))
 	}
 }

@@ -186,7 +186,7 @@ func (c *claim) run(handle func() error) error {
 	c.quit(nil)
 	<-fed
 	c.awaitLetters()
-	c.pos.close()
+	c.pos.abandon()
 	c.session.set(c.Topic(), c.Partition(), nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()

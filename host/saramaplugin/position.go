@@ -18,6 +18,7 @@ type position struct {
 	wanted  int64 // the highest offset that the handler has marked
 	meta    string
 	marked  int64
+	settle  func(*host.ChainSeat, host.Completion)
 }
 
 // positioned is one message between its judgement and its end.
@@ -31,24 +32,34 @@ type positioned struct {
 }
 
 func newPosition(mark func(int64, string)) *position {
-	return &position{mark: mark, wanted: -1, marked: -1}
+	return &position{mark: mark, wanted: -1, marked: -1, settle: settle}
 }
+
+func settle(seat *host.ChainSeat, end host.Completion) { seat.Settle([]host.Completion{end}) }
 
 // add follows a message that the handler will be handed, or that waits for
 // something else (handed false); end ends the latter.
 func (p *position) add(offset int64, handed bool, seat *host.ChainSeat, t host.Ticket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.entries = append(p.entries, positioned{offset: offset, open: true, handed: handed, seat: seat, ticket: t})
+	p.follow(positioned{offset: offset, open: true, handed: handed, seat: seat, ticket: t})
 }
 
 // skip passes over a message that a plugin dropped. Its claims end with it.
 func (p *position) skip(offset int64, seat *host.ChainSeat, t host.Ticket, r klamm.Result) {
-	seat.Settle([]host.Completion{{Ticket: &t, Result: r}})
+	p.settle(seat, host.Completion{Ticket: &t, Result: r})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.entries = append(p.entries, positioned{offset: offset})
+	p.follow(positioned{offset: offset})
 	p.advance()
+}
+
+// follow begins where the first message is: nothing before it is ours to mark.
+func (p *position) follow(e positioned) {
+	if p.marked < 0 {
+		p.marked = e.offset
+	}
+	p.entries = append(p.entries, e)
 }
 
 // end ends a message that waited for something else than the handler.
@@ -57,15 +68,15 @@ func (p *position) end(offset int64, r klamm.Result) {
 	defer p.mu.Unlock()
 	for i := range p.entries {
 		if e := &p.entries[i]; e.offset == offset && e.open {
-			e.close(r)
+			p.close(e, r)
 		}
 	}
 	p.advance()
 }
 
-func (e *positioned) close(r klamm.Result) {
+func (p *position) close(e *positioned, r klamm.Result) {
 	e.open = false
-	e.seat.Settle([]host.Completion{{Ticket: &e.ticket, Result: r}})
+	p.settle(e.seat, host.Completion{Ticket: &e.ticket, Result: r})
 }
 
 // markTo is the handler's mark: everything that it was handed before next is
@@ -79,7 +90,7 @@ func (p *position) markTo(topic string, partition int32, next int64, metadata st
 			break
 		}
 		if e.open && e.handed {
-			e.close(klamm.Result{Outcome: klamm.Written, Topic: topic, Partition: partition, Offset: e.offset})
+			p.close(e, klamm.Result{Outcome: klamm.Written, Topic: topic, Partition: partition, Offset: e.offset})
 		}
 	}
 	p.wanted, p.meta = max(p.wanted, next), metadata
@@ -113,14 +124,14 @@ func (p *position) advance() {
 
 var errClaimEnded = fmt.Errorf("the partition's claim ended before the message was marked")
 
-// close releases what messages hold that were never marked: they are read again.
-func (p *position) close() {
+// abandon releases what messages hold that were never marked: they are read again.
+func (p *position) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mark = nil
 	for i := range p.entries {
 		if e := &p.entries[i]; e.open {
-			e.close(klamm.Result{Outcome: klamm.Failed, Err: errClaimEnded, Partition: klamm.NoPartition, Offset: klamm.NoOffset})
+			p.close(e, klamm.Result{Outcome: klamm.Failed, Err: errClaimEnded, Partition: klamm.NoPartition, Offset: klamm.NoOffset})
 		}
 	}
 }

@@ -115,6 +115,20 @@ func TestSendAfterClose(t *testing.T) {
 	}
 }
 
+// A duplicate in one call with its original.
+func TestSendMessagesDedupInOneCall(t *testing.T) {
+	b := startBroker(t, 1, "orders")
+	h := newHost(t, b, dedupOf("orders"))
+	p := syncOf(t, h, b, settings())
+	first, twin := order("first"), order("twin")
+	if err := p.SendMessages([]*sarama.ProducerMessage{first, twin}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, dropped := saramaplugin.DroppedBy(twin); first.Offset != 0 || !dropped {
+		t.Fatalf("the first is at %d, the twin dropped: %t", first.Offset, dropped)
+	}
+}
+
 // A producer that is closed while its message waits for one of another producer
 // gives up: the message failed, and may be sent again.
 func TestCloseGivesUpWaiting(t *testing.T) {
