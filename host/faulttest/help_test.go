@@ -119,6 +119,14 @@ func noneFailed(t *testing.T, r *checker.Report) {
 	}
 }
 
+// loadUntil sends until a fault was made so many times.
+func loadUntil(t *testing.T, ctx context.Context, tr *trial.Trial, fault string, n int64) {
+	t.Helper()
+	for tr.Faults()[fault] < n {
+		must(t, tr.Load(ctx, 100))
+	}
+}
+
 // struck fails the test unless the fault was made.
 func struck(t *testing.T, r *checker.Report, fault string) {
 	t.Helper()

@@ -33,7 +33,7 @@ func TestMatrix(t *testing.T) {
 		records int
 		config  func(*host.Config)
 		begin   func(*trial.Trial) (stop func())
-		fault   string // that must have been made
+		fault   string // that must be made several times
 	}{
 		{"B1 broker down and up", 4000, nil, func(tr *trial.Trial) func() {
 			return repeat(60*time.Millisecond, func(n int) {
@@ -92,12 +92,11 @@ func TestMatrix(t *testing.T) {
 			tr, ctx := start(t, trial.Options{Config: tt.config, Asked: 0.2})
 			stop := tt.begin(tr)
 			must(t, tr.Load(ctx, records(tt.records)))
-			stop()
-			r := finish(t, ctx, tr)
-			noneFailed(t, r)
 			if tt.fault != "" {
-				struck(t, r, tt.fault)
+				loadUntil(t, ctx, tr, tt.fault, 6)
 			}
+			stop()
+			noneFailed(t, finish(t, ctx, tr))
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/faultproxy"
 )
 
 // Options of Start. Zero values stand for the defaults.
@@ -47,6 +48,8 @@ type Options struct {
 	Durable bool
 	// Proxy puts a fault proxy between the host and the brokers.
 	Proxy bool
+	// Rules are at work before the host connects.
+	Rules []faultproxy.Rule
 	// Observe sees every request at the proxy.
 	Observe func(broker int, key int16, frame []byte)
 

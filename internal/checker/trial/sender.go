@@ -41,12 +41,12 @@ func (s *Sender) Send(ctx context.Context) error {
 	if float64(key) < s.t.o.Asked*float64(s.t.o.Keys) {
 		asked = int32(key % s.t.o.Partitions)
 	}
-	return s.to(ctx, key, asked, s.dedup())
+	return s.to(ctx, key, asked, s.dedup(), nil)
 }
 
 // SendTo sends one record of a key to a partition, -1 for none.
 func (s *Sender) SendTo(ctx context.Context, key int, partition int32) error {
-	return s.to(ctx, key, partition, s.dedup())
+	return s.to(ctx, key, partition, s.dedup(), nil)
 }
 
 // dedup returns the record's dedup id: a new one, or one of the last.
@@ -66,11 +66,12 @@ func (s *Sender) dedup() uint64 {
 	return id
 }
 
-func (s *Sender) to(ctx context.Context, key int, asked int32, dedup uint64) error {
+// to sends one record. done, if any, is told its outcome.
+func (s *Sender) to(ctx context.Context, key int, asked int32, dedup uint64, done func(checker.Outcome)) error {
+	t := s.t
 	if s.sent[key] >= checker.PerKey {
 		return fmt.Errorf("producer %d has used up the %d ids of key %d", s.producer, checker.PerKey, key)
 	}
-	t := s.t
 	if err := t.enter(ctx); err != nil {
 		return err
 	}
@@ -86,15 +87,20 @@ func (s *Sender) to(ctx context.Context, key int, asked int32, dedup uint64) err
 	if err := t.history.Sent(checker.Sent{ID: id, Asked: asked, Dedup: dedup, Time: time.Now()}); err != nil {
 		return err
 	}
-	err := t.Producer.SendAsync(ctx, &rec, func(r klamm.Result) {
-		t.note(t.history.Ended(checker.Ended{ID: id, Outcome: outcomeOf(&r), Partition: r.Partition, Offset: r.Offset}))
+	end := func(e checker.Ended) {
+		t.note(t.history.Ended(e))
 		t.leave()
+		if done != nil {
+			done(e.Outcome)
+		}
+	}
+	err := t.Producer.SendAsync(ctx, &rec, func(r klamm.Result) {
+		end(checker.Ended{ID: id, Outcome: outcomeOf(&r), Partition: r.Partition, Offset: r.Offset})
 	})
 	if err != nil {
-		t.leave()
 		s.refused.Add(1)
 		s.last.Store(&err)
-		t.note(t.history.Ended(checker.Ended{ID: id, Outcome: checker.Refused, Partition: -1, Offset: -1}))
+		end(checker.Ended{ID: id, Outcome: checker.Refused, Partition: -1, Offset: -1})
 	}
 	return ctx.Err()
 }
