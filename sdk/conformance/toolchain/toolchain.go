@@ -29,7 +29,7 @@ const (
 )
 
 // Languages returns those that guests are built in, Go apart.
-func Languages() []Language { return []Language{C} }
+func Languages() []Language { return []Language{C, AssemblyScript} }
 
 // ErrMissing is wrapped when the machine has no compiler for the language.
 var ErrMissing = errors.New("not installed; run .ci/toolchains")
@@ -50,6 +50,8 @@ func Build(ctx context.Context, lang Language, dir string) (wasm []byte, err err
 	switch lang {
 	case C:
 		err = buildC(ctx, root, dir, out)
+	case AssemblyScript:
+		err = buildAssemblyScript(ctx, dir, out)
 	default:
 		err = fmt.Errorf("no language %q", lang)
 	}
@@ -132,6 +134,31 @@ func buildC(ctx context.Context, root, dir, out string) error {
 		"-Wall", "-Wextra", "-Werror", "-Wno-unused-function",
 		"-I", filepath.Join(root, "sdk", "c"), "-I", filepath.Join(root, "plugins", "internal", "c"),
 		"-Wl,--no-entry", "-Wl,-s", "-o", out, source)
+}
+
+// assemblyScriptVersion is the one that .ci/toolchains installs.
+const assemblyScriptVersion = "0.28.20"
+
+// buildAssemblyScript takes the runtime with a collector that runs when it is told
+// to: the smallest one, stub, never frees anything.
+func buildAssemblyScript(ctx context.Context, dir, out string) error {
+	source, err := only(dir, "*.ts")
+	if err != nil {
+		return err
+	}
+	folder := os.Getenv("KLAMM_ASC_DIR")
+	if folder == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return err
+		}
+		folder = filepath.Join(cache, "klamm", "assemblyscript-"+assemblyScriptVersion)
+	}
+	asc := filepath.Join(folder, "node_modules", "assemblyscript", "bin", "asc.js")
+	if _, err := os.Stat(asc); err != nil {
+		return fmt.Errorf("AssemblyScript: %w", ErrMissing)
+	}
+	return run(ctx, dir, "node", asc, source, "-O3", "--noAssert", "--runtime", "minimal", "--use", "abort=", "-o", out)
 }
 
 // only returns the name of the one file in dir that matches.
