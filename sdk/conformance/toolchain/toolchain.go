@@ -24,7 +24,6 @@ type Language string
 // The languages, named after the folders that hold a plugin written in them.
 const (
 	C              Language = "c"
-	Rust           Language = "rust"
 	AssemblyScript Language = "assemblyscript"
 )
 
