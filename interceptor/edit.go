@@ -13,6 +13,13 @@ import (
 // edit applies an edit list to a copy of the record, in order, and keeps the
 // copy when all of it is allowed.
 func (r *run) edit(p *place, it *Item, edits []runtime.Edit) (kind string, err error) {
+	size := 0
+	for i := range edits {
+		size += len(edits[i].Key) + len(edits[i].Value) + headerSize
+	}
+	if !r.batch.arena.room(size) {
+		return "edit", fmt.Errorf("the edits of a batch of %d records take more than %d MiB", len(r.batch.Items), arenaMost>>20)
+	}
 	ed := editor{r: r, rec: it.Record}
 	for i := range edits {
 		if err := ed.one(&edits[i]); err != nil {
@@ -39,7 +46,11 @@ type editor struct {
 	r      *run
 	rec    klamm.Record
 	listed bool
+	steps  int // over headers, while looking for some to remove
 }
+
+// stepsMost bounds the time that the edits of one record may take.
+const stepsMost = 1 << 20
 
 func (e *editor) one(ed *runtime.Edit) error {
 	switch ed.Op {
@@ -82,8 +93,14 @@ func (e *editor) header(ed *runtime.Edit) error {
 		e.listed = true
 	}
 	list := e.r.headers
+	if ed.Op != abi.OpAddHeader {
+		if e.steps += len(list); e.steps > stepsMost {
+			return fmt.Errorf("too many headers are removed, of %d", len(list))
+		}
+	}
 	switch ed.Op {
 	case abi.OpAddHeader:
+		e.r.batch.arena.used += len(ed.Key)
 		list = append(list, klamm.Header{Key: e.r.lane.intern(ed.Key), Value: e.r.batch.arena.copy(ed.Value)})
 	case abi.OpRemoveHeaders:
 		kept := list[:0]

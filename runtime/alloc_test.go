@@ -51,7 +51,7 @@ func round(t testing.TB, s *Seat, b *Block, n int) {
 		x := v.At(i)
 		sum += int(x.Code) + len(x.Text) + len(x.Value) + len(x.Edits)
 	}
-	if want := n / 4 * (1 + 3 + 3 + len(sampleValue) + 4 + 1); sum != want {
+	if want := n / 4 * (1 + 3*len(`\u{0}`) + 3 + len(sampleValue) + 4 + 1); sum != want {
 		t.Fatalf("verdicts add up to %d, want %d", sum, want)
 	}
 }

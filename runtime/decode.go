@@ -99,10 +99,15 @@ func (v *Verdicts) text(j *judged, a modArea, off uint32) string {
 		return fmt.Sprintf("text of %d bytes runs out of the used modification area", n)
 	}
 	j.off, j.n = at+4, int(n)
-	if s := v.buf[j.off : j.off+j.n]; !utf8.Valid(s) {
-		fixed := bytes.ToValidUTF8(s, []byte("\ufffd"))
-		j.off, j.n = len(v.buf), len(fixed)
-		v.buf = append(v.buf, fixed...)
+	s := v.buf[j.off : j.off+j.n]
+	if valid := utf8.Valid(s); !valid || bytes.ContainsFunc(s, unprintable) {
+		// It ends up in logs, on terminals and in headers of dead letters.
+		if !valid {
+			s = bytes.ToValidUTF8(s, []byte("\ufffd"))
+		}
+		j.off = len(v.buf)
+		v.buf = appendEscaped(v.buf, s, abi.TextMax)
+		j.n = len(v.buf) - j.off
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -143,10 +144,26 @@ func TestManyRecordsThatShareALongList(t *testing.T) {
 	}
 }
 
+func TestTextIsEscaped(t *testing.T) {
+	text := "\x1b[2J\nforged\xff\u202e"
+	a := answer(1, 0)
+	le.PutUint32(a.mem[a.l.mod:], uint32(len(text)))
+	copy(a.mem[a.l.mod+4:], text)
+	a.verdict(0, abi.PackVerdict(abi.Fail, 0, 0, uint32(a.l.mod)))
+	var v Verdicts
+	if p := v.take(a.mem, a.l, abi.OnSend, a.b, 1, 4+len(text)); p != nil {
+		t.Fatal(p)
+	}
+	if got, want := string(v.At(0).Text), "\\u{1b}[2J\\nforged\ufffd\\u{202e}"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestTextOfTheLargestSize(t *testing.T) {
 	for n, ok := range map[int]bool{0: true, abi.TextMax: true, abi.TextMax + 1: false} {
 		a := answer(1, 0)
 		le.PutUint32(a.mem[a.l.mod:], uint32(n))
+		copy(a.mem[a.l.mod+4:], bytes.Repeat([]byte("x"), n))
 		a.verdict(0, abi.PackVerdict(abi.Fail, 0, 0, uint32(a.l.mod)))
 		var v Verdicts
 		p := v.take(a.mem, a.l, abi.OnSend, a.b, 1, 4+n)
