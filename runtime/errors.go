@@ -90,7 +90,10 @@ func firstLine(s string) string {
 type LoadError struct {
 	Name     string
 	Problems []string
+	Err      error // what Problems tells, where it is an error of a call; else nil
 }
+
+func (e *LoadError) Unwrap() error { return e.Err }
 
 func (e *LoadError) Error() string {
 	if len(e.Problems) == 1 {
@@ -102,26 +105,21 @@ func (e *LoadError) Error() string {
 // IsFault reports whether err is the plugin's own failure during a call: a
 // trap, a missed deadline, nonsense, an error code. The seat can be called
 // again.
-func IsFault(err error) bool {
-	var (
-		trap     *TrapError
-		deadline *DeadlineError
-		verdict  *VerdictError
-		guest    *GuestError
-	)
-	return errors.As(err, &trap) || errors.As(err, &deadline) || errors.As(err, &verdict) || errors.As(err, &guest)
-}
+func IsFault(err error) bool { return FaultKind(err) != "" }
 
 // FaultKind names a fault in metrics: trap, deadline, verdict, guest_error or
-// "" when err is none.
+// "" when err is none. What kept a module from being loaded is none.
 func FaultKind(err error) string {
 	var (
+		load     *LoadError
 		trap     *TrapError
 		deadline *DeadlineError
 		verdict  *VerdictError
 		guest    *GuestError
 	)
 	switch {
+	case errors.As(err, &load):
+		return ""
 	case errors.As(err, &trap):
 		return "trap"
 	case errors.As(err, &deadline):

@@ -75,7 +75,7 @@ func (p *Plugin) selfTest(m *Module) (*Generation, error) {
 	}
 	in, err := p.e.instantiate(m, &p.cfg, place{lanes: 1, host: testHost{}})
 	if err != nil {
-		return nil, &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}}
+		return nil, &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}, Err: err}
 	}
 	defer in.close()
 	return newGeneration(p.number+1, m, in), nil
@@ -121,7 +121,7 @@ func (p *Plugin) prepareAndActivate(ctx context.Context, g *Generation) error {
 				for _, r := range ready {
 					p.retire(r)
 				}
-				return &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}}
+				return &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}, Err: err}
 			}
 			g.retain()
 			ready[s] = seated{g, in}
