@@ -15,6 +15,7 @@ import (
 	"github.com/klamm-io/klamm/internal/config"
 	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/runtime/guard"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -99,6 +100,13 @@ func (c *checkRun) loadPlugins(ctx context.Context, s *settings) {
 
 // pluginProblem finds the place that an error is about.
 func (c *checkRun) pluginProblem(err error) {
+	if problems := (*config.Problems)(nil); errors.As(err, &problems) {
+		c.problems.Join(problems)
+		return
+	}
+	if addPluginKeys(c.problems, err) {
+		return
+	}
 	c.plugins = true
 	var p *klamm.PluginError
 	if !errors.As(err, &p) {
@@ -109,7 +117,11 @@ func (c *checkRun) pluginProblem(err error) {
 	if guest := (*runtime.GuestError)(nil); errors.As(err, &guest) || strings.Contains(p.Err.Error(), "config key") {
 		place = []string{"plugin", p.Plugin, "config"}
 	}
-	c.problems.Add(place, config.Error, fmt.Sprintf("plugin %q: %v", p.Plugin, p.Err), "")
+	do := ""
+	if refused := (*guard.Error)(nil); errors.As(err, &refused) {
+		do = rebuildModule
+	}
+	c.problems.Add(place, config.Error, fmt.Sprintf("plugin %q: %v", p.Plugin, p.Err), do)
 }
 
 // warnOfPass tells of a plugin that shall protect and may be passed by.

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,17 @@ func TestCheckReference(t *testing.T) {
 	}
 }
 
+// TestCheckEveryDefault holds the plugins to what config.toml says of itself: a
+// key behind one # shows its default.
+func TestCheckEveryDefault(t *testing.T) {
+	text, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := regexp.MustCompile(`(?m)^# ([a-z_0-9]+ = )`).ReplaceAllString(string(text), "$1")
+	klammRun(t, "check", writeFile(t, "config.toml", all)).want(t, exitOK).wantOut(t, "ok,")
+}
+
 func TestCheckFinds(t *testing.T) {
 	broken := writeFile(t, "broken.wasm", "this is no module")
 	tests := []struct {
@@ -41,8 +53,11 @@ func TestCheckFinds(t *testing.T) {
 		{"one letter of a key", slip(t, "on_send = [", "on_sned = ["), exitConfig, []string{"config.toml:", ":1: error:", `did you mean "on_send"?`, "1 error"}},
 		{"unknown builtin", slip(t, `"builtin:dedup"`, `"builtin:dedpu"`), exitPlugin, []string{`did you mean "builtin:dedup"?`, "config.toml:"}},
 		{"module that is not there", slip(t, `"builtin:dedup"`, `"gone.wasm"`), exitPlugin, []string{`"gone.wasm"`, "config.toml:"}},
-		{"foreign module", slip(t, `"builtin:dedup"`, `"`+broken+`"`), exitPlugin, []string{"this is no WebAssembly module"}},
-		{"plugin's own key", slip(t, `by = "json:properties.net"`, `bye = "json:properties.net"`), exitPlugin, []string{`"bye"`, "config.toml:"}},
+		{"foreign module", slip(t, `"builtin:dedup"`, `"`+broken+`"`), exitPlugin, []string{"this is no WebAssembly module", "klamm plugin build"}},
+		{"plugin's own key", slip(t, `by = "json:properties.net"`, `bye = "json:properties.net"`), exitConfig, []string{`unknown config key "bye"`, ":1: error:", `did you mean "by"?`, "1 error"}},
+		{"plugin's own value", slip(t, `window = "24h"`, `window = "1 day"`), exitConfig, []string{`config key "window": "1 day" is not a duration`, ":10: error:", "1 error"}},
+		{"hook that the plugin has not", slip(t, `on_send = ["dedup", "mask"]`, `on_send = ["dedup", "by-network"]`), exitConfig,
+			[]string{":21: error:", `plugin "by-network" has no on_send`, `it has "partition"`, "1 error"}},
 		{"output is input", slip(t, `to = "quakes"`, `to = "raw-quakes"`), exitConfig, []string{"raw-quakes"}},
 	}
 	for _, tt := range tests {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/internal/broker"
 )
@@ -35,7 +37,7 @@ func (a *app) connect(ctx context.Context) (*host.Host, error) {
 
 // unreached says what to do when the brokers do not answer.
 func (s *settings) unreached(err error) error {
-	if err == nil || !s.assumedLocal {
+	if !s.assumedLocal || !errors.Is(err, klamm.ErrBrokerUnreachable) {
 		return err
 	}
 	return todo(err, "start one with `klamm broker`, or name yours: -b host:port, or cluster.bootstrap_servers in %s", s.name())
@@ -64,7 +66,8 @@ func (a *app) openClient(ctx context.Context) (*host.Host, error) {
 func (a *app) openHost(ctx context.Context, s *settings, log *slog.Logger, more ...host.Option) (*host.Host, error) {
 	s.absolute()
 	options := append([]host.Option{host.WithLogger(log), host.WithEmbedded(embeddedBroker)}, more...)
-	return host.New(*s.Config, options...)
+	h, err := host.New(*s.Config, options...)
+	return h, s.placed(err)
 }
 
 // drainTimeout bounds the end of commands that have flushed before.

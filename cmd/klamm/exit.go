@@ -10,6 +10,7 @@ import (
 	"github.com/klamm-io/klamm/internal/config"
 	"github.com/klamm-io/klamm/internal/kafkaerrors"
 	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/runtime/guard"
 )
 
 // What klamm exits with.
@@ -99,6 +100,9 @@ func (a *app) report(err error) {
 	}
 }
 
+// rebuildModule is what to do about a module that is none, or not ours.
+const rebuildModule = "build it anew with `klamm plugin build`; `klamm plugin inspect FILE` shows what it is"
+
 // mend is what to do about an error: what the command said, else what is known
 // of the fact behind it.
 func mend(err error) string {
@@ -109,6 +113,9 @@ func mend(err error) string {
 	}
 	if e, ok := kafkaerrors.OfError(err); ok {
 		return e.Do
+	}
+	if refused := (*guard.Error)(nil); errors.As(err, &refused) {
+		return rebuildModule
 	}
 	return ""
 }

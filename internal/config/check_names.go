@@ -419,7 +419,9 @@ func (c *Config) CheckModule(problems *Problems, plugin string, m ModuleFacts) {
 	}
 }
 
-// exports demands the hooks that the chain lists the plugin for.
+// exports demands the hooks that the chain lists the plugin for. A plugin of
+// on_send may stand in on_acknowledgement without that hook, as it does there
+// when the key is left out: it is not called.
 func (k *checker) exports(chain string, c Chain, plugin string, hooks []string) {
 	demand := func(hook, key string, list []string) {
 		for i, name := range list {
@@ -429,7 +431,9 @@ func (k *checker) exports(chain string, c Chain, plugin string, hooks []string) 
 		}
 	}
 	demand("on_send", "on_send", c.OnSend)
-	demand("on_acknowledgement", "on_acknowledgement", c.OnAcknowledgement)
+	if !contains(c.OnSend, plugin) {
+		demand("on_acknowledgement", "on_acknowledgement", c.OnAcknowledgement)
+	}
 	demand("on_consume", "on_consume", c.OnConsume)
 	demand("on_commit", "on_commit", c.OnCommit)
 	if c.Partitioner == plugin && !contains(hooks, "partition") {

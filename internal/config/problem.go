@@ -76,6 +76,17 @@ func (p *Problems) Add(path []string, severity Severity, what, suggestion string
 	}
 }
 
+// Join adds the errors of o, which were found in the same file; warnings are
+// not taken over.
+func (p *Problems) Join(o *Problems) {
+	for _, q := range o.list {
+		if q.Severity == Error && !p.full(Error) {
+			p.addAt(q.Place, q.Path, q.Severity, q.What, q.Suggestion)
+		}
+	}
+	p.more += o.more
+}
+
 // full reports whether nothing more is kept, and counts what is not.
 func (p *Problems) full(s Severity) bool {
 	if len(p.list) < maxKept {

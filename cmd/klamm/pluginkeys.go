@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/klamm-io/klamm/internal/config"
+	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/sdk/abi"
+)
+
+// pluginKey is how the SDKs of all languages tell a mistake in the plugin's own
+// table: one a line.
+var pluginKey = regexp.MustCompile(`^(unknown )?config key ("(?:[^"\\]|\\.)*")`)
+
+// refusedKeys are the lines of a plugin that refused its own table, nil where
+// err is anything else or some line is about something else. A key that is
+// missing beside one that is unknown is most likely that one, so it is not told.
+func refusedKeys(err error) (plugin string, lines []string) {
+	var guest *runtime.GuestError
+	if !errors.As(err, &guest) || guest.Export != abi.ExportInit {
+		return "", nil
+	}
+	unknown := false
+	for line := range strings.Lines(guest.Said) {
+		line = strings.TrimSpace(line)
+		if !pluginKey.MatchString(line) {
+			return "", nil
+		}
+		unknown = unknown || strings.HasPrefix(line, "unknown ")
+		lines = append(lines, line)
+	}
+	if unknown {
+		lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasSuffix(l, ": is required") })
+	}
+	return guest.Plugin, lines
+}
+
+// addPluginKeys adds the mistakes that a plugin found in its own table, each at
+// its key or value, and reports whether err is nothing but such.
+func addPluginKeys(problems *config.Problems, err error) bool {
+	plugin, lines := refusedKeys(err)
+	for _, line := range lines {
+		m := pluginKey.FindStringSubmatch(line)
+		key, err := strconv.Unquote(m[2])
+		if err != nil {
+			key = strings.Trim(m[2], `"`)
+		}
+		at := []string{"plugin", plugin, "config", key}
+		text, do, found := strings.Cut(line, "; ")
+		if text = fmt.Sprintf("plugin %q: %s", plugin, text); !found {
+			do = ""
+		}
+		if m[1] != "" {
+			problems.AddKey(at, config.Error, text, do)
+		} else {
+			problems.Add(at, config.Error, text, do)
+		}
+	}
+	return len(lines) > 0
+}
+
+// placed gives the mistakes in plugins' own tables their lines, where there are
+// no others.
+func (s *settings) placed(err error) error {
+	if err == nil {
+		return nil
+	}
+	problems := config.NewProblems(s.Source)
+	for _, e := range flatten(err) {
+		if !addPluginKeys(problems, e) {
+			return err
+		}
+	}
+	return problems.Err()
+}
