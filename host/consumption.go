@@ -28,7 +28,7 @@ type consumption struct {
 	lane    *consumeLane
 	tally   tally
 	commits atomic.Int64
-	joined  atomic.Bool
+	ended   atomic.Bool // every end is reached
 
 	// deliver takes one record over. It calls done or fail once, now or later,
 	// on any goroutine, or returns an error and calls neither. A failure stops
@@ -59,6 +59,7 @@ const revokeGrace = 10 * time.Second
 // run reads until ctx ends, deliver fails or every end is reached.
 func (c *consumption) run(ctx context.Context) error {
 	if c.atEnd {
+		c.ended.Store(true)
 		return nil
 	}
 	ctx, c.stop = context.WithCancelCause(ctx)
@@ -71,6 +72,7 @@ func (c *consumption) run(ctx context.Context) error {
 	}
 	c.stop(nil)
 	<-committer
+	c.ended.Store(errors.Is(err, errReachedEnd))
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errReachedEnd) {
 		return nil
 	}
@@ -90,7 +92,6 @@ func (c *consumption) Assigned(_ context.Context, parts map[string][]int32) {
 		}
 	}
 	c.mu.Unlock()
-	c.joined.Store(true)
 	c.log.Info("partitions assigned", "group", c.name, "partitions", fmt.Sprint(parts))
 }
 

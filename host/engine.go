@@ -375,6 +375,8 @@ func (p *plugin) reload(ctx context.Context, h *Host) ReloadResult {
 		if _, res.Err = p.load(ctx, h, mod.Wasm, signature, "file"); res.Err == nil {
 			p.module = mod
 		}
+	case p.run.Active().Digest == digestOf(mod.Wasm):
+		p.last = nil // the file is again what runs
 	}
 	gen := p.run.Active()
 	res.Generation, res.Digest = gen.Number, gen.Digest

@@ -172,8 +172,9 @@ func (h *Host) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ready returns nil when the host can take records: brokers answered, every
-// plugin has an active generation and every running pipeline has joined.
+// Ready returns nil when the host can take records: every plugin has an active
+// generation, and every running pipeline is a member of its group, which it
+// stays only while the brokers answer.
 func (h *Host) Ready() error {
 	if h.producer == nil || h.producer.isClosed() {
 		return fmt.Errorf("host %w", klamm.ErrClosed)
@@ -187,8 +188,8 @@ func (h *Host) Ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for name, p := range h.pipelines {
-		if !p.joined.Load() {
-			errs = append(errs, fmt.Errorf("pipeline %q has not joined its group yet", name))
+		if !p.ended.Load() && !p.group.Joined() {
+			errs = append(errs, fmt.Errorf("pipeline %q is not in its consumer group: it is joining, or the brokers do not answer", name))
 		}
 	}
 	return errors.Join(errs...)

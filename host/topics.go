@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/IBM/sarama"
 
@@ -71,8 +70,5 @@ func (h *Host) offset(topic string, partition int32, which int64) int64 {
 // CreateTopic makes a topic. Partitions and replication of -1 are the broker's
 // defaults; configs are topic settings such as cleanup.policy.
 func (h *Host) CreateTopic(ctx context.Context, name string, partitions int32, replication int16, configs map[string]string) error {
-	if err := h.cluster.CreateTopic(ctx, name, partitions, replication, configs); err != nil {
-		return fmt.Errorf("create topic %q: %w", name, err)
-	}
-	return nil
+	return h.cluster.CreateTopic(ctx, name, partitions, replication, configs)
 }

@@ -51,6 +51,30 @@ func judgedBy(t *testing.T, h *hosttest.Host) string {
 	return ""
 }
 
+// TestReloadForgetsARefusalOnceTheFileIsWell: the running module, put back in
+// place of a bad one, is not reported as refused any longer.
+func TestReloadForgetsARefusalOnceTheFileIsWell(t *testing.T) {
+	wasm := guest(t, "tag1")
+	h := tagHost(t, wasm, "", nil)
+	file := h.Stats().Plugins["tag"].Module
+	for _, step := range []struct {
+		name    string
+		content []byte
+		refused bool
+	}{{"bad", []byte("junk"), true}, {"well again", wasm, false}} {
+		if err := os.WriteFile(file, step.content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := h.Reload(ctxOf(t))[0]
+		if last := h.Stats().Plugins["tag"].LastError; (r.Err != nil) != step.refused || (last != "") != step.refused {
+			t.Fatalf("%s: error %v, last error %q, want refused = %t", step.name, r.Err, last, step.refused)
+		}
+	}
+	if v := judgedBy(t, h); v != "1" {
+		t.Fatalf("judged by version %q, want 1", v)
+	}
+}
+
 func TestDeployAndRollback(t *testing.T) {
 	one, two := guest(t, "tag1"), guest(t, "tag2")
 	h := tagHost(t, one, "", nil)

@@ -259,6 +259,14 @@ func (g *Group) rebalanceBegins() {
 	}
 }
 
+// Joined reports whether the member belongs to the group now, with partitions or
+// without. It does not while brokers are away.
+func (g *Group) Joined() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.session != nil
+}
+
 // rebalancing reports whether a session is on its way into a new generation.
 func (g *Group) rebalancing() bool {
 	g.mu.Lock()
