@@ -233,8 +233,6 @@ func (c *claim) feed() {
 	}
 }
 
-var errStopped = errors.New("stopped")
-
 // one hands a message on, or passes over it.
 func (c *claim) one(j *judged) error {
 	seat, offset := c.reader.seat, j.msg.Offset
