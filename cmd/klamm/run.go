@@ -61,6 +61,9 @@ func (a *app) runHost(ctx context.Context, s *settings) error {
 	if s.embedded() {
 		log.Info("the embedded broker is not Apache Kafka", "address", h.Brokers()[0])
 	}
+	if len(s.Pipeline) == 0 {
+		log.Warn("there is no [pipeline.NAME]: only probes, metrics and the plugin API are served")
+	}
 	log.Info("running", "pipelines", sortedKeys(s.Pipeline), "plugins", sortedKeys(s.Plugin), "brokers", h.Brokers(), "admin", d.addr())
 	err = d.run(ctx)
 	return errors.Join(err, d.drain(), d.stop())
