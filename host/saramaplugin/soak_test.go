@@ -12,6 +12,7 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm"
@@ -51,6 +52,7 @@ type soak struct {
 	rounds map[string]int
 	sent   int64
 	seed   uint64
+	ids    atomic.Int64 // one for each message, in its value
 
 	mu      sync.Mutex
 	unknown []error // of this round
@@ -151,12 +153,26 @@ func (s *soak) round(name string, number int, f func(sarama.AsyncProducer, func(
 	}
 	c := balanced(s.t, p, accepted)
 	if logged, sure := s.logged()-before, c.Out+c.DeadLettered; logged < sure || logged > sure+int64(len(s.unknown)) {
+		s.twice()
 		s.t.Fatalf("%s, idempotent %t: the log has %d more records, %d were reported as written and %d as unknown %v (seed %d)",
 			name, cfg.Producer.Idempotent, logged, sure, len(s.unknown), s.unknown, s.seed)
 	}
 	s.unknown = nil
 	s.rounds[name]++
 	s.sent += accepted
+}
+
+// twice reports the messages that the log has more than once.
+func (s *soak) twice() {
+	for _, topic := range []string{"orders", "dead"} {
+		seen := map[string]*kgo.Record{}
+		for _, rec := range readTopic(s.t, s.b, topic) {
+			if first := seen[string(rec.Value)]; first != nil {
+				s.t.Errorf("message %q is in %s/%d at %d and in %d at %d", rec.Value, topic, first.Partition, first.Offset, rec.Partition, rec.Offset)
+			}
+			seen[string(rec.Value)] = rec
+		}
+	}
 }
 
 // logged is how many records the topics have.
@@ -177,7 +193,7 @@ func (s *soak) send(p sarama.AsyncProducer, round uint64, n int) int64 {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(s.seed+round, uint64(g)))
 			for range n / 3 {
-				value := []string{"v", "v", "v", "v", "v", "v", "d", "l", "f"}[r.IntN(9)]
+				value := []string{"v", "v", "v", "v", "v", "v", "d", "l", "f"}[r.IntN(9)] + strconv.FormatInt(s.ids.Add(1), 10)
 				id := strconv.FormatUint(round, 10) + "/" + strconv.Itoa(r.IntN(n)) // many twice
 				p.Input() <- &sarama.ProducerMessage{
 					Topic: "orders", Key: sarama.StringEncoder(id), Value: sarama.StringEncoder(value),
