@@ -88,7 +88,7 @@ func goPlugin(tb testing.TB) []byte {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	modules := worst(16<<20 - 64<<10)
+	modules := worst(16<<20 - 512<<10)
 	modules["Go plugin"] = goPlugin(b)
 	for _, name := range slices.Sorted(func(yield func(string) bool) {
 		for n := range modules {
@@ -111,7 +111,7 @@ func BenchmarkCheck(b *testing.B) {
 // The verdict on any module comes in bounded time and memory. The bounds are
 // ten times what is wanted: the machine may be busy.
 func TestVerdictIsBounded(t *testing.T) {
-	for name, wasm := range worst(16<<20 - 64<<10) {
+	for name, wasm := range worst(16<<20 - 512<<10) {
 		t.Run(name, func(t *testing.T) {
 			var before, after goruntime.MemStats
 			goruntime.ReadMemStats(&before)
