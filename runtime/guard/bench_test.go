@@ -108,21 +108,19 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// The verdict on any module comes in bounded time and memory. The bounds are
-// ten times what is wanted: the machine may be busy.
+// The verdict on any module comes in bounded memory. How long it takes is
+// BenchmarkCheck's matter.
 func TestVerdictIsBounded(t *testing.T) {
 	for name, wasm := range worst(16<<20 - 512<<10) {
 		t.Run(name, func(t *testing.T) {
 			var before, after goruntime.MemStats
 			goruntime.ReadMemStats(&before)
-			began := time.Now()
 			_, err := guard.Validate("m", wasm, guard.Limits{})
-			took := time.Since(began)
 			goruntime.ReadMemStats(&after)
 			allocated := after.TotalAlloc - before.TotalAlloc
-			t.Logf("%d KiB in %v, %d KiB allocated: %.120v", len(wasm)>>10, took, allocated>>10, err)
-			if took > 2500*time.Millisecond || allocated > 64<<20 {
-				t.Errorf("took %v and %d bytes", took, allocated)
+			t.Logf("%d KiB, %d KiB allocated: %.120v", len(wasm)>>10, allocated>>10, err)
+			if allocated > 64<<20 {
+				t.Errorf("%d bytes allocated", allocated)
 			}
 		})
 	}

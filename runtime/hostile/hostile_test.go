@@ -32,7 +32,7 @@ const (
 	rssMax      = 64 << 20 // more that a module may make the process hold
 	// stallMax is how long the other chain may wait for one batch of its own. It is
 	// generous: the machine may be busy.
-	stallMax = 3 * time.Second
+	stallMax = 15 * time.Second
 )
 
 // bench is a host in small: an engine, a state, and a chain with a good plugin
