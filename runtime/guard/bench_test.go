@@ -9,7 +9,6 @@ import (
 	goruntime "runtime"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/klamm-io/klamm/runtime/guard"
 	w "github.com/klamm-io/klamm/runtime/internal/wasmtest"
