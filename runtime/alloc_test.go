@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"testing"
+	"time"
 
 	w "github.com/klamm-io/klamm/runtime/internal/wasmtest"
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -63,12 +64,8 @@ var (
 	sampleValue = make([]byte, 200)
 )
 
-// unwatched is an engine that does not watch deadlines, which costs the engine
-// some allocations of its own in each call; see deadline.go.
-func unwatched(t testing.TB) *Engine { return engineOf(t, EngineConfig{unstoppable: true}) }
-
 func TestNoAllocationsPerRecord(t *testing.T) {
-	s := sit(t, load(t, unwatched(t), steady(), PluginConfig{}), newFakeHost())
+	s := sit(t, load(t, newEngine(t), steady(), PluginConfig{}), newFakeHost())
 	var b Block
 	const records, blocks = 500, 2 // 1,000 records a run
 	allocs := testing.AllocsPerRun(20, func() {
@@ -110,7 +107,7 @@ func TestNoAllocationsInHostCalls(t *testing.T) {
 			consts(100, 4, 100, 4, 300), w.Call(mac), w.Drop),
 		w.I64Const(0))
 	g.Init = w.Seq(consts(0, 100, 4), w.Call(def), w.Drop, w.I64Const(int64(abi.PackInit(g.Hooks, g.Fields, 0))))
-	s := sit(t, load(t, unwatched(t), g, PluginConfig{Grants: GrantAll, Secrets: map[string][]byte{"name": []byte("key")}}), quietHost{})
+	s := sit(t, load(t, newEngine(t), g, PluginConfig{Grants: GrantAll, Secrets: map[string][]byte{"name": []byte("key")}}), quietHost{})
 	b := keyed(250, abi.FieldKey) // 1,000 host calls
 	allocs := testing.AllocsPerRun(20, func() {
 		if _, err := s.Judge(context.Background(), abi.OnSend, b); err != nil {
@@ -128,13 +125,7 @@ type quietHost struct{ testHost }
 func (quietHost) Claim(int, []byte, int64) int32 { return abi.ClaimNew }
 
 func BenchmarkJudge(b *testing.B) {
-	for name, e := range map[string]*Engine{"watched": newEngine(b), "unwatched": unwatched(b)} {
-		b.Run(name, func(b *testing.B) { benchmarkJudge(b, e) })
-	}
-}
-
-func benchmarkJudge(b *testing.B, e *Engine) {
-	guest := steady()
+	e, guest := newEngine(b), steady()
 	for _, n := range []int{4, 64, 256} {
 		b.Run(map[int]string{4: "records=4", 64: "records=64", 256: "records=256"}[n], func(b *testing.B) {
 			s := sit(b, load(b, e, guest, PluginConfig{}), newFakeHost())
@@ -145,6 +136,18 @@ func benchmarkJudge(b *testing.B, e *Engine) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/record")
 		})
+	}
+}
+
+// BenchmarkCall is what a call costs that does nothing.
+func BenchmarkCall(b *testing.B) {
+	in := sit(b, load(b, newEngine(b), dropAll(), PluginConfig{}), newFakeHost()).cur.in
+	marker := in.mod.ExportedFunction(abi.ExportMarker)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := in.call(marker, abi.ExportMarker, time.Second); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

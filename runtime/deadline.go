@@ -2,129 +2,108 @@ package runtime
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
+	"errors"
 	"time"
 
-	"github.com/tetratelabs/wazero"
+	"github.com/klamm-io/klamm/runtime/meter"
+	"github.com/tetratelabs/wazero/api"
 )
 
-// How a call is bounded in time is decided in this file alone. The engine looks
-// at the module's closed flag at each loop head, and a goroutine of its own sets
-// the flag when the call's context is done. That costs about 0.3 us and 3
-// allocations a call, makes loops slower, and the instance is lost; a call whose
-// deadline passes in a host function ends when that returns.
+// How a call is bounded in time is decided in this file alone. The meter has the
+// guest count fuel and call yield whenever a slice is used up; there the clock is
+// read. A call that ends within its first slice never reads it, and a guest that
+// is stopped leaves the engine's instance open.
 
-// stoppable makes the engine watch the contexts of calls.
-func stoppable(c wazero.RuntimeConfig, yes bool) wazero.RuntimeConfig {
-	return c.WithCloseOnContextDone(yes)
-}
+// slice is the fuel between two looks at the clock: 20 to 400 us of work.
+const slice = 250_000
+
+// starved is the part of the fuel that a processor burns in the time of a call
+// below which the guest counts as not having run: a quarter. A busy machine or a
+// throttled container must not look like a plugin that hangs.
+const starved = 4
 
 // callContext is the context of the calls of one instance, made once so that a
-// call allocates nothing, and it is how host functions find their instance. Once
-// a deadline has passed it stays done, and the instance with it.
-//
-// A call whose time is over gets as much again, once, if the whole process had
-// little of the processor meanwhile: a busy machine or a throttled container must
-// not look like a plugin that hangs. The second half of the time is what is
-// measured, so that short calls pay nothing for it.
+// call allocates nothing, and it is how host functions find their instance. It is
+// never done.
 type callContext struct {
 	context.Context // values
 	in              *instance
-	done            chan struct{}
-	passed          atomic.Bool
-	timer           *time.Timer
-
-	mu      sync.Mutex
-	running bool
-	limit   time.Duration
-	stage   stage
-	cpu     time.Duration // of the process, when half of the time was over
-}
-
-// stage is what the timer waits for.
-type stage uint8
-
-const (
-	firstHalf stage = iota
-	secondHalf
-	extraTime
-)
-
-// starved is the part of one processor below which a process counts as not
-// having run.
-const starved = 4 // a quarter
-
-// processCPU is the processor time that the process has used; a variable so
-// that tests can starve it.
-var processCPU = usedCPU
-
-func newCallContext(parent context.Context, in *instance) *callContext {
-	c := &callContext{Context: parent, in: in, done: make(chan struct{})}
-	c.timer = time.AfterFunc(time.Hour, c.fire)
-	c.timer.Stop()
-	return c
-}
-
-// start sets the deadline of the call that begins now.
-func (c *callContext) start(limit time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running, c.limit, c.stage = true, limit, firstHalf
-	c.timer.Reset(limit / 2)
-}
-
-// fire is called when the timer's time is over.
-func (c *callContext) fire() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.running {
-		return
-	}
-	rest := c.limit - c.limit/2
-	switch {
-	case c.stage == firstHalf:
-		c.stage, c.cpu = secondHalf, processCPU()
-		c.timer.Reset(rest)
-	case c.stage == secondHalf && processCPU()-c.cpu < rest/starved:
-		c.stage = extraTime
-		c.timer.Reset(c.limit)
-	default:
-		c.passed.Store(true)
-		close(c.done)
-	}
-}
-
-// stop ends the call. If its deadline has passed the module may be closed at any
-// moment, even if the call itself came back in time: do not use the instance
-// again. If fire may still be on its way, from a timer that ran out just now, the
-// context must not be used again.
-func (c *callContext) stop() (passed, renew bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running = false
-	renew = !c.timer.Stop()
-	return c.passed.Load(), renew
-}
-
-// Done and Err are those of a context with a deadline.
-func (c *callContext) Done() <-chan struct{} { return c.done }
-
-func (c *callContext) Err() error {
-	if c.passed.Load() {
-		return context.DeadlineExceeded
-	}
-	return nil
 }
 
 // instanceOf returns the instance whose call ctx belongs to.
 func instanceOf(ctx context.Context) *instance { return ctx.(*callContext).in }
 
-// endCall ends the call that in.ctx.start began.
-func (in *instance) endCall() (passed bool) {
-	passed, renew := in.ctx.stop()
-	if renew && !passed {
-		in.ctx = newCallContext(context.Background(), in)
-	}
-	return passed
+// watch bounds the calls of one instance. fuel and depth are the globals that
+// the meter added.
+type watch struct {
+	fuel, depth api.MutableGlobal
+	rate        float64 // fuel that a processor burns in a nanosecond
+
+	// Of the running call.
+	limit    time.Duration
+	begun    time.Time // of the first look at the clock, zero before
+	granted  int64     // fuel so far
+	extended bool
 }
+
+// bind finds the globals in a module that was just instantiated.
+func (w *watch) bind(mod api.Module) error {
+	fuel, ok := mod.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
+	depth, ok2 := mod.ExportedGlobal(meter.DepthExport).(api.MutableGlobal)
+	if !ok || !ok2 {
+		return errors.New("the module is not metered")
+	}
+	w.fuel, w.depth = fuel, depth
+	return nil
+}
+
+// start begins a call that may take so long. The depth is as it was: a call that
+// does not return normally is the last one of its instance.
+func (w *watch) start(limit time.Duration) {
+	w.limit, w.begun, w.granted, w.extended = limit, time.Time{}, slice, false
+	w.fuel.Set(slice)
+}
+
+// look reads the clock for the first time in a call. What may wait in the host
+// does so before it waits.
+func (w *watch) look() {
+	if w.begun.IsZero() {
+		w.begun = time.Now()
+	}
+}
+
+// left is the time that the call still has.
+func (w *watch) left() time.Duration {
+	w.look()
+	return w.limit - time.Since(w.begun)
+}
+
+// charge makes the guest pay for work of the host, so that it yields in time.
+func (w *watch) charge(units int) { w.fuel.Set(w.fuel.Get() - uint64(units)) }
+
+// yield ends the call with a trap if its time is over, and gives it another
+// slice if not. A guest that had little of the processor gets as much time again,
+// once.
+func (w *watch) yield() {
+	burned := w.granted - int64(w.fuel.Get())
+	if w.left() <= 0 {
+		if w.extended || float64(burned) >= w.rate*float64(w.limit)/starved {
+			panic(lateTrap{})
+		}
+		w.extended = true
+		w.limit *= 2
+	}
+	w.granted = burned + slice
+	w.fuel.Set(slice)
+}
+
+// nested reports whether the call was ended for nesting too deeply.
+func (w *watch) nested() bool { return w.depth != nil && int32(w.depth.Get()) < 0 }
+
+// lateTrap ends a call whose deadline has passed.
+type lateTrap struct{}
+
+func (lateTrap) Error() string { return "deadline exceeded" }
+
+// yieldCall is the function that the meter imports.
+func yieldCall(ctx context.Context, _ api.Module, _ []uint64) { instanceOf(ctx).watch.yield() }

@@ -2,80 +2,132 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	w "github.com/klamm-io/klamm/runtime/internal/wasmtest"
+	"github.com/klamm-io/klamm/sdk/abi"
+	"github.com/tetratelabs/wazero/api"
 )
+
+// number is a global that belongs to no module.
+type number struct {
+	api.MutableGlobal
+	v uint64
+}
+
+func (n *number) Get() uint64  { return n.v }
+func (n *number) Set(v uint64) { n.v = v }
+
+// yields runs a guest that yields every millisecond, having burned so much fuel
+// in it, and returns when the call was ended.
+func yields(wt *watch, burns int64) (took time.Duration) {
+	begun := time.Now()
+	defer func() {
+		if r := recover(); !errors.As(r.(error), new(lateTrap)) {
+			panic(r)
+		}
+		took = time.Since(begun)
+	}()
+	for {
+		wt.yield()
+		time.Sleep(time.Millisecond)
+		wt.charge(int(burns))
+	}
+}
 
 func TestDeadlineOfACall(t *testing.T) {
 	const limit = 100 * time.Millisecond
+	const core = 1_000_000 // units that a processor burns in a millisecond
 	for _, tc := range []struct {
-		name string
-		cpu  time.Duration // that the process gets in limit
-		want time.Duration // when the call is ended
+		name  string
+		burns int64 // in a millisecond
+		want  time.Duration
 	}{
-		{"a guest that spins", limit, limit},
-		{"a third of the processor", limit / 3, limit},
-		{"a process that starves", limit / 10, 2 * limit},
+		{"a guest that spins", core, limit},
+		{"a third of a processor", core / 3, limit},
+		{"a guest that starves", core / 10, 2 * limit},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				begun := time.Now()
-				processCPU = func() time.Duration { return time.Since(begun) * tc.cpu / limit }
-				defer func() { processCPU = usedCPU }()
-				c := newCallContext(context.Background(), nil)
-				c.start(limit)
-				if c.Err() != nil {
-					t.Errorf("done before it began: %v", c.Err())
-				}
-				<-c.Done()
-				if took := time.Since(begun); took != tc.want || c.Err() != context.DeadlineExceeded {
-					t.Errorf("ended after %s with %v, want %s", took, c.Err(), tc.want)
-				}
-				if passed, _ := c.stop(); !passed {
-					t.Error("the deadline has not passed")
+				wt := &watch{fuel: new(number), rate: core / 1e6}
+				for range 2 { // each call has its own time
+					time.Sleep(time.Hour)
+					wt.start(limit)
+					if took := yields(wt, tc.burns); took != tc.want {
+						t.Errorf("ended after %s, want %s", took, tc.want)
+					}
 				}
 			})
 		})
 	}
 }
 
-func TestCallThatEndsInTime(t *testing.T) {
+func TestLeftOfACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCallContext(context.Background(), nil)
-		for _, took := range []time.Duration{0, 30, 60, 99} {
-			c.start(100 * time.Millisecond)
-			time.Sleep(took * time.Millisecond)
-			synctest.Wait()
-			if passed, renew := c.stop(); passed || renew {
-				t.Errorf("after %d ms: passed %v, renew %v", took, passed, renew)
-			}
-			time.Sleep(time.Second)
-			if c.Err() != nil {
-				t.Fatalf("after %d ms the context is done", took)
-			}
+		wt := &watch{fuel: new(number), rate: 1}
+		wt.start(100 * time.Millisecond)
+		if left := wt.left(); left != 100*time.Millisecond {
+			t.Errorf("%s left at the first look", left)
+		}
+		time.Sleep(30 * time.Millisecond)
+		wt.look()
+		if left := wt.left(); left != 70*time.Millisecond {
+			t.Errorf("%s left after 30 ms", left)
 		}
 	})
 }
 
-// The timer runs out while the call ends: (1) the timer fires, (2) stop ends the
-// call, (3) fire runs. It must not touch the next call.
-func TestTimerThatFiresAsTheCallEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := new(instance)
-		in.ctx = newCallContext(context.Background(), in)
-		first := in.ctx
-		first.start(100 * time.Millisecond)
-		first.timer.Stop() // as if it had run out
-		if in.endCall() {
-			t.Error("passed")
-		}
-		if in.ctx == first {
-			t.Error("the context is used again although fire may come")
-		}
-		first.fire()
-		if first.Err() != nil || first.timer.Stop() {
-			t.Error("a late timer went on")
-		}
-	})
+// A call that ends within its first slice never looks at the clock.
+func TestShortCallsReadNoClock(t *testing.T) {
+	s := seatOf(t, steady(), PluginConfig{}, newFakeHost())
+	judge(t, s, abi.OnSend, keyed(4, everyField))
+	if !s.cur.in.watch.begun.IsZero() {
+		t.Error("the clock was read")
+	}
+}
+
+func TestRateIsPlausible(t *testing.T) {
+	if rate := newEngine(t).rate; rate < 0.05 || rate > 50 {
+		t.Errorf("a processor burns %g units in a nanosecond", rate)
+	}
+}
+
+// What runs before and between calls has deadlines of its own.
+func TestEveryPhaseIsBounded(t *testing.T) {
+	spin := w.Seq(w.Loop, w.Br(0), w.End)
+	for _, tc := range []struct {
+		name string
+		make func(g *w.Guest)
+		want string
+	}{
+		{"init", func(g *w.Guest) { g.Init = w.Seq(spin, w.I64Const(0)) }, abi.ExportInit},
+		{"alloc", func(g *w.Guest) { g.Alloc = w.Seq(spin, w.I32Const(0)) }, abi.ExportAlloc},
+		{"start function", func(g *w.Guest) { g.Start(g.Func("", nil, nil, nil, spin)) }, "start function"},
+		{"_initialize", func(g *w.Guest) { g.Func(abi.ExportInitialize, nil, nil, nil, spin) }, abi.ExportInitialize},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			g := new(w.Guest)
+			tc.make(g)
+			g.EachRecord(abi.OnSend, 0)
+			p := newEngine(t).NewPlugin(PluginConfig{Name: "p", Timeout: time.Second})
+			t.Cleanup(func() { _ = p.Close(context.Background()) })
+			err := p.Load(context.Background(), g.Bytes())
+			wantProblem(t, err, "deadline of")
+			wantProblem(t, err, tc.want)
+		})
+	}
+}
+
+func TestEndlessCloseEnds(t *testing.T) {
+	g := steady()
+	g.Func(abi.ExportClose, nil, nil, nil, w.Loop, w.Br(0), w.End)
+	s := seatOf(t, g, PluginConfig{}, newFakeHost())
+	begun := time.Now()
+	if err := s.Close(context.Background()); err != nil || time.Since(begun) > 5*time.Second {
+		t.Errorf("after %s: %v", time.Since(begun), err)
+	}
 }

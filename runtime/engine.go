@@ -22,8 +22,6 @@ type EngineConfig struct {
 	// MemoryTotal bounds the linear memory of all instances together, in bytes,
 	// each counted at its largest size. 0 sets no bound.
 	MemoryTotal int64
-
-	unstoppable bool // for tests that count our own allocations
 }
 
 // Largest memory of an instance, whatever its plugin's configuration says.
@@ -43,6 +41,7 @@ type Engine struct {
 	// cacheDir is where compiled code is kept on disk, "" when it is not.
 	cacheDir string
 	memory   atomic.Int64 // bytes of linear memory reserved
+	rate     float64      // fuel that a processor burns in a nanosecond
 }
 
 // NewEngine starts an engine.
@@ -54,13 +53,17 @@ func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 	e.cache = e.openCache()
 	// Debug sections are not parsed: they are input like any other, and a module
 	// needs none to run.
-	rc := stoppable(wazero.NewRuntimeConfig(), !cfg.unstoppable).
+	rc := wazero.NewRuntimeConfig().
 		WithCoreFeatures(wasmFeatures).
 		WithMemoryLimitPages(memoryPages).
 		WithDebugInfoEnabled(false).
 		WithCompilationCache(e.cache)
 	e.rt = wazero.NewRuntimeWithConfig(ctx, rc)
-	if err := registerHost(ctx, e.rt); err != nil {
+	err := registerHost(ctx, e.rt)
+	if err == nil {
+		e.rate, err = fuelRate()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the wasm engine: %w", err), e.Close(ctx))
 	}
 	return e, nil

@@ -10,6 +10,7 @@ import (
 
 // log hands a line to the Host, cut and escaped.
 func (in *instance) log(level int32, line []byte) {
+	in.watch.charge(hostUnits)
 	in.escaped = appendEscaped(in.escaped[:0], line, abi.LogLineMax)
 	level = min(max(level, abi.LogDebug), abi.LogError)
 	if level == abi.LogError {

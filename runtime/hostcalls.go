@@ -146,6 +146,7 @@ func (in *instance) importClaim(s []uint64) {
 		s[0] = i32(abi.ClaimRefused)
 		return
 	}
+	in.watch.charge(hostUnits)
 	s[0] = i32(in.host.Claim(in.record("claim", s[0]), id, int64(s[3])))
 }
 
@@ -158,6 +159,7 @@ func (in *instance) importClaimBatch(s []uint64) {
 		return
 	}
 	clear(mask)
+	in.watch.charge(hostUnits / 4 * in.running.count)
 	ttl, fresh := int64(s[1]), int32(0)
 	for i := range in.running.count {
 		key := in.running.block.Key(i)
@@ -182,6 +184,7 @@ func (in *instance) importStateGet(s []uint64) {
 		s[0] = i32(abi.StateRefused)
 		return
 	}
+	in.watch.charge(hostUnits)
 	v, ok := in.host.StateGet(key)
 	switch {
 	case !ok:
@@ -195,6 +198,7 @@ func (in *instance) importStateGet(s []uint64) {
 
 func (in *instance) importStatePut(s []uint64) {
 	key, value := in.bytes("state_put", s[0], s[1]), in.bytes("state_put", s[2], s[3])
+	in.watch.charge(hostUnits)
 	if in.phase != phaseHook || in.host.StatePut(key, value, int64(s[4])) != nil {
 		s[0] = i32(abi.StateRefused)
 		return
@@ -209,6 +213,7 @@ func (in *instance) importRandom(s []uint64) {
 	if len(b) > in.cfg.OutputMax {
 		trapf("random: %d bytes, the limit is %d", len(b), in.cfg.OutputMax)
 	}
+	in.watch.charge(cryptUnits * len(b))
 	_, _ = rand.Read(b) // never fails: it ends the process instead
 }
 
@@ -231,6 +236,7 @@ func (in *instance) importHMAC(s []uint64) {
 		mac = hmac.New(sha256.New, secret)
 		in.macs[string(name)] = mac
 	}
+	in.watch.charge(cryptUnits * len(msg))
 	mac.Reset()
 	mac.Write(msg)
 	mac.Sum(out[:0])

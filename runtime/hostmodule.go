@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/klamm-io/klamm/runtime/guard"
+	"github.com/klamm-io/klamm/runtime/meter"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 )
@@ -25,6 +26,9 @@ func registerHost(ctx context.Context, rt wazero.Runtime) error {
 				WithGoModuleFunction(api.GoModuleFunc(f.call), valueTypes(t.Params), valueTypes(t.Results)).
 				Export(name)
 		}
+		if module == meter.YieldModule {
+			b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(yieldCall), nil, nil).Export(meter.YieldName)
+		}
 		if _, err := b.Instantiate(ctx); err != nil {
 			return fmt.Errorf("host module %q: %w", module, err)
 		}
@@ -43,7 +47,9 @@ func lookupHost(module, name string) hostFunction {
 }
 
 func (f hostFunction) call(ctx context.Context, _ api.Module, stack []uint64) {
-	f(instanceOf(ctx), stack)
+	in := instanceOf(ctx)
+	in.watch.look()
+	f(in, stack)
 }
 
 func valueTypes(s string) []api.ValueType { return []byte(s) }
@@ -60,10 +66,14 @@ type exitTrap struct{ code uint32 }
 
 func (t *exitTrap) Error() string { return fmt.Sprintf("proc_exit(%d)", t.code) }
 
-// lateTrap ends a call whose deadline passed while it waited in the host.
-type lateTrap struct{}
-
-func (lateTrap) Error() string { return "deadline exceeded" }
+// What guests pay for work of the host, in units of fuel, beside the call
+// instruction itself.
+const (
+	bytesPerUnit = 16
+	touchedMax   = 1 << 20 // of what is larger a part is looked at only
+	hostUnits    = 2_000   // a question to the Host: about a microsecond
+	cryptUnits   = 4       // for each byte
+)
 
 // bytes returns n bytes of guest memory at off, or traps.
 func (in *instance) bytes(what string, off, n uint64) []byte {
@@ -71,5 +81,6 @@ func (in *instance) bytes(what string, off, n uint64) []byte {
 	if !ok {
 		trapf("%s: %d bytes at %d are outside of the memory", what, uint32(n), uint32(off))
 	}
+	in.watch.charge(min(len(b), touchedMax) / bytesPerUnit)
 	return b
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/klamm-io/klamm/runtime/meter"
 	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -31,6 +32,7 @@ type instance struct {
 	mod    api.Module
 	mem    *linearMemory
 	ctx    *callContext
+	watch  watch
 
 	// An api.Function holds the stack that its calls run on; it is kept, as looking
 	// it up again allocates another.
@@ -76,7 +78,8 @@ func (e *Engine) instantiate(m *Module, cfg *PluginConfig, at place) (*instance,
 		cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem, room: modMin,
 		reasons: map[uint16]string{}, macs: map[string]hash.Hash{},
 	}
-	in.ctx = newCallContext(experimental.WithMemoryAllocator(context.Background(), mem), in)
+	in.ctx = &callContext{Context: experimental.WithMemoryAllocator(context.Background(), mem), in: in}
+	in.watch.rate = e.rate
 	m.retain()
 	if err := in.start(e.rt, at); err != nil {
 		in.close()
@@ -100,15 +103,18 @@ func environment(cfg *PluginConfig) []string {
 
 func (in *instance) start(rt wazero.Runtime, at place) error {
 	in.phase = phaseStart
-	in.ctx.start(initTimeout)
 	mod, err := rt.InstantiateModule(in.ctx, in.module.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
-	passed := in.endCall()
 	in.mod = mod
-	if err == nil && passed {
-		err = lateTrap{}
+	if err == nil {
+		err = in.watch.bind(mod)
 	}
 	if err != nil {
-		return in.fault(err, "start function", initTimeout)
+		return in.fault(err, "instantiation", initTimeout)
+	}
+	if in.module.metered.HasStart {
+		if err := in.call(mod.ExportedFunction(meter.StartExport), "start function", initTimeout); err != nil {
+			return err
+		}
 	}
 	for h := range abi.Hook(abi.HookCount) {
 		in.hooks[h] = mod.ExportedFunction(h.Export())
@@ -123,28 +129,15 @@ func (in *instance) start(rt wazero.Runtime, at place) error {
 }
 
 // call runs an exported function with in.stack as parameters and results. A
-// hook that came back although its deadline had just passed has done its work: its
-// answer counts, but the instance is dead.
+// call that came back has done its work, even if its deadline had just passed.
 func (in *instance) call(fn api.Function, export string, limit time.Duration) error {
-	if in.dead {
-		return &DeadlineError{Plugin: in.cfg.Name, Export: export, Limit: limit}
-	}
 	in.said = in.said[:0]
-	in.ctx.start(limit)
-	err := fn.CallWithStack(in.ctx, in.stack[:])
-	if in.endCall() {
-		in.dead = true
-		if err == nil && !in.inHook() {
-			err = lateTrap{}
-		}
-	}
-	if err != nil {
+	in.watch.start(limit)
+	if err := fn.CallWithStack(in.ctx, in.stack[:]); err != nil {
 		return in.fault(err, export, limit)
 	}
 	return nil
 }
-
-func (in *instance) inHook() bool { return in.phase == phaseHook || in.phase == phasePartition }
 
 // ensure makes the exchange block hold at least size bytes.
 func (in *instance) ensure(size int) error {

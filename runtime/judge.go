@@ -20,9 +20,6 @@ func (in *instance) judge(h abi.Hook, b *Block, v *Verdicts) error {
 		if done < b.Len() && in.grow(l, done) {
 			continue
 		}
-		if done == 0 && in.dead {
-			return &DeadlineError{Plugin: in.cfg.Name, Export: h.Export(), Limit: in.cfg.Timeout}
-		}
 		if done == 0 {
 			return in.nonsense(h, bad(0, "edit too large: more than %d bytes", in.cfg.OutputMax))
 		}
@@ -40,7 +37,7 @@ func (in *instance) judge(h abi.Hook, b *Block, v *Verdicts) error {
 // With some it does so while the block stays small: from then on blocks like this
 // one need one call.
 func (in *instance) grow(l layout, done int) bool {
-	if l.modCap >= in.cfg.OutputMax&^7 || in.dead || done > 0 && l.modCap >= abi.BlockMax {
+	if l.modCap >= in.cfg.OutputMax&^7 || done > 0 && l.modCap >= abi.BlockMax {
 		return false
 	}
 	in.room = min(2*l.modCap, in.cfg.OutputMax)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/klamm-io/klamm/runtime/guard"
+	"github.com/klamm-io/klamm/runtime/meter"
 	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/tetratelabs/wazero"
 )
@@ -21,6 +22,7 @@ type Module struct {
 	facts    *guard.Module
 	imports  []string
 	manifest Manifest
+	metered  meter.Result // without its bytes
 	compiled wazero.CompiledModule
 
 	mu   sync.Mutex
@@ -42,13 +44,18 @@ func (e *Engine) Compile(ctx context.Context, name string, wasm []byte) (*Module
 		return nil, &LoadError{Name: name, Problems: problems}
 	}
 	facts.Manifest = nil
-	compiled, err := e.compile(ctx, wasm)
+	metered, err := meter.Rewrite(wasm, meter.Options{Slice: slice})
+	if err != nil {
+		return nil, &LoadError{Name: name, Problems: []string{err.Error()}}
+	}
+	compiled, err := e.compile(ctx, metered.Wasm)
 	if err != nil {
 		return nil, &LoadError{Name: name, Problems: []string{"compile: " + err.Error()}}
 	}
+	metered.Wasm = nil
 	m := &Module{
 		name: name, digest: Digest(wasm), size: len(wasm),
-		facts: facts, manifest: manifest, compiled: compiled, refs: 1,
+		facts: facts, manifest: manifest, metered: *metered, compiled: compiled, refs: 1,
 	}
 	for _, im := range facts.Imports {
 		m.imports = append(m.imports, im.Module+"."+im.Name)

@@ -1,19 +1,15 @@
 package runtime
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"time"
-
-	"github.com/tetratelabs/wazero/sys"
 )
 
 // fault turns an error of the engine into one of ours. The instance is dead.
 func (in *instance) fault(err error, export string, limit time.Duration) error {
 	in.dead = true
 	var (
-		exit  *sys.ExitError
 		late  lateTrap
 		quit  *exitTrap
 		trap  *hostTrap
@@ -22,12 +18,14 @@ func (in *instance) fault(err error, export string, limit time.Duration) error {
 	in.flush()
 	fault.Said = string(in.said)
 	switch {
-	case errors.As(err, &late), errors.As(err, &exit) && errors.Is(exit, context.DeadlineExceeded):
+	case errors.As(err, &late):
 		return &DeadlineError{Plugin: in.cfg.Name, Export: export, Limit: limit}
 	case errors.As(err, &quit):
 		fault.Trap = quit.Error()
 	case errors.As(err, &trap):
 		fault.Trap = trap.Error()
+	case in.watch.nested():
+		fault.Trap = "stack overflow"
 	default:
 		fault.Trap = trapOf(err)
 	}

@@ -157,6 +157,7 @@ func (in *instance) randomGet(s []uint64) {
 	case len(b) > in.cfg.OutputMax:
 		s[0] = wasiINVAL
 	default:
+		in.watch.charge(cryptUnits * len(b))
 		_, _ = rand.Read(b)
 		s[0] = wasiOK
 	}
@@ -186,6 +187,7 @@ func (in *instance) fdWrite(s []uint64) {
 			return
 		}
 		b = b[:min(len(b), writeMax-written)]
+		in.watch.charge(cryptUnits * len(b))
 		in.print(fd, b)
 		written += len(b)
 	}
@@ -198,7 +200,7 @@ func (in *instance) schedYield(s []uint64) {
 }
 
 func (in *instance) checkDeadline() {
-	if in.ctx.passed.Load() {
+	if in.watch.left() <= 0 {
 		panic(lateTrap{})
 	}
 }
@@ -264,14 +266,7 @@ func dueIn(sub []byte) time.Duration {
 	return due
 }
 
-func (in *instance) sleep(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-in.ctx.done:
-	}
-}
+func (in *instance) sleep(d time.Duration) { time.Sleep(min(d, in.watch.left())) }
 
 // report writes an event for each subscription that is due and returns their
 // number, at least one.
