@@ -17,7 +17,6 @@ const (
 	pieceBytes    = 256 << 10
 	pieceElements = pieceBytes / 8
 	pieceUnits    = pieceBytes >> unitShift
-	pageUnits     = 64 << 10 >> unitShift
 	// growMax is the number of pages that memory.grow is charged for at most.
 	growMax = 1 << 10
 	// helperFree is what is not charged by operand.

@@ -43,16 +43,13 @@ const (
 	miscTableSize  = 16
 	miscTableFill  = 17
 
-	vectorConst   = 12
-	vectorShuffle = 13
+	vectorConst = 12
 )
 
 // Value types and the empty block type.
 const (
 	typeI32       = 0x7f
 	typeI64       = 0x7e
-	typeF32       = 0x7d
-	typeF64       = 0x7c
 	typeV128      = 0x7b
 	typeFuncref   = 0x70
 	typeExternref = 0x6f
