@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"net"
 	"regexp"
 	"strconv"
@@ -14,8 +13,6 @@ import (
 // changes nothing. What Load returns without an error has been checked.
 func (c *Config) Check() *Problems {
 	whole := *c
-	whole.Plugin, whole.Chain = maps.Clone(c.Plugin), maps.Clone(c.Chain)
-	whole.Pipeline, whole.State = maps.Clone(c.Pipeline), maps.Clone(c.State)
 	whole.fillDefaults()
 	problems := NewProblems(c.Source)
 	whole.check(problems)

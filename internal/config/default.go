@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -133,6 +134,9 @@ func (c *Config) fillDefaults() {
 	if c.Version != 0 {
 		d.Admin = c.Admin // all zero is legal there: no listener
 	}
+	// The caller's maps may be another configuration's too.
+	c.Plugin, c.Chain = maps.Clone(c.Plugin), maps.Clone(c.Chain)
+	c.Pipeline, c.State = maps.Clone(c.Pipeline), maps.Clone(c.State)
 	whole := c.Version != 0
 	fill(reflect.ValueOf(c).Elem(), reflect.ValueOf(d), whole)
 	for name, p := range c.Plugin {
