@@ -4,7 +4,7 @@ FUZZTIME    ?= 10s
 BENCHTIME   ?= 1s
 
 # Packages that start goroutines or are called from several.
-RACE := ./runtime/... ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/...
+RACE := ./runtime ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/...
 
 .PHONY: help check lint test race fuzz bench guests build
 .DEFAULT_GOAL := help
