@@ -26,8 +26,9 @@ func (b *body) misc() {
 	}
 }
 
-// bulkEdges is how many edges the compiler makes of a bulk instruction.
-const bulkEdges = 3
+// bulkEdges is how many edges the compiler makes of a bulk instruction once it
+// is metered.
+const bulkEdges = 8
 
 func (b *body) bulkMemory(op uint32) {
 	b.cost.edges(bulkEdges)

@@ -26,11 +26,6 @@ type Case struct {
 	Row  string
 	Wasm []byte
 	Fate Fate
-	// NeedsMeter marks modules that an engine without a meter cannot stop.
-	NeedsMeter bool
-	// Deep marks modules that use up the stack, which only a meter caps well below
-	// what the engine allows.
-	Deep bool
 	// Slow marks modules that use up the 5 s which initialisation may take.
 	Slow bool
 	// Singles is how many calls with one record each it wants, besides the batch:

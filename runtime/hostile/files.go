@@ -164,6 +164,7 @@ func (c *corpus) bombs() {
 	c.add("W2", Refused, body(group(1), times(40, slices.Concat([]byte{0x20, 0, 0x0e}, w.ULEB(4000), times(4001, 0))...)), "40 br_tables of 4,000 targets in the shade")
 	c.add("W2", Refused, body(group(1), w.Block, times(20, slices.Concat([]byte{0x02, 0x40, 0x20, 0, 0x0e}, w.ULEB(5000), times(5001, 0), []byte{0x0b})...), w.End), "20 br_tables of 5,000 targets")
 	c.add("W2", Refused, body(group(1), times(40_000, 0x20, 0, 0x20, 0, 0x20, 0, 0xfc, 10, 0, 0)), "40,000 memory.copy")
+	c.add("W2", Refused, body(group(1), times(5_000, 0x20, 0, 0x20, 0, 0x20, 0, 0xfc, 11, 0)), "5,000 memory.fill")
 }
 
 // proposals are features that are not enabled.

@@ -325,9 +325,6 @@ func TestCorpus(t *testing.T) {
 	for i := range cases {
 		c := &cases[i]
 		switch {
-		case c.NeedsMeter && !runtime.Metered:
-			counts["not run without a meter"]++
-			continue
 		case testing.Short() && (c.Slow || i%5 != 0):
 			counts["not run for -short"]++
 			continue
@@ -339,7 +336,7 @@ func TestCorpus(t *testing.T) {
 		before := b.load.batches.Load()
 		r := b.try(t, c)
 		b.check(t, c, r)
-		if r.grown > rssMax && (runtime.Metered || !c.Deep) {
+		if r.grown > rssMax && !raceDetector {
 			t.Errorf("%s: the process grew by %d MiB", c.Name, r.grown>>20)
 		}
 		b.moves(t, c, before)

@@ -142,7 +142,7 @@ func (c *corpus) loops() {
 			return w.Seq(w.Loop, callWith(g, l.module, l.name, func(int, byte) []byte { return nil }), w.Br(0), w.End)
 		}), "endless loop of %s", l.name)
 	}
-	c.add("P2", Faulted, guest(abi.OnSend, exponential), "2**60 calls without a loop").NeedsMeter = true
+	c.add("P2", Faulted, guest(abi.OnSend, exponential), "2**60 calls without a loop")
 	c.add("P7", Any, guest(abi.OnSend, func(*w.Guest) []byte {
 		return w.Seq(w.I64Const(100_000), w.LocalSet(w.Scratch), w.Loop,
 			w.LocalGet(w.Scratch), w.I64Const(1), op(0x7d), w.LocalSet(w.Scratch),
@@ -152,21 +152,21 @@ func (c *corpus) loops() {
 		name  string
 		pages int64
 		n     int
-	}{{"16 MiB", 200, 500}, {"64 KiB", 1, 20_000}} {
+	}{{"16 MiB", 200, 500}, {"256 KiB", 4, 1_000}} {
 		c.add("P2", Any, guest(abi.OnSend, func(g *w.Guest) []byte {
 			b := w.Seq(i32(size.pages), w.MemoryGrow, drop)
 			for range size.n {
 				b = append(b, w.Seq(i32(0), i32(1), i32(size.pages<<16), misc(11, 0))...)
 			}
 			return b
-		}), "%d memory.fill of %s in a row", size.n, size.name).NeedsMeter = true
+		}), "%d memory.fill of %s in a row", size.n, size.name)
 		c.add("P2", Any, guest(abi.OnSend, func(g *w.Guest) []byte {
 			b := w.Seq(i32(size.pages), w.MemoryGrow, drop)
 			for range size.n {
 				b = append(b, w.Seq(i32(0), i32(1), i32(size.pages<<16-1), misc(10, 0, 0))...)
 			}
 			return b
-		}), "%d memory.copy of %s in a row", size.n, size.name).NeedsMeter = true
+		}), "%d memory.copy of %s in a row", size.n, size.name)
 	}
 	c.add("P2", Any, guest(abi.OnSend, func(g *w.Guest) []byte {
 		g.Table(900_000)
@@ -175,7 +175,7 @@ func (c *corpus) loops() {
 			b = append(b, w.Seq(i32(0), op(0xd0, 0x70), i32(900_000), misc(17, 0))...)
 		}
 		return b
-	}), "2,000 table.fill of 900,000 in a row").NeedsMeter = true
+	}), "2,000 table.fill of 900,000 in a row")
 }
 
 // exponential is a function that calls itself twice, 60 deep.

@@ -43,12 +43,12 @@ func (c *corpus) memory() {
 		c.add("P3", Any, guest(abi.OnSend, func(g *w.Guest) []byte {
 			g.Table(1)
 			return w.Seq(op(0xd0, 0x70), i32(n), misc(15, 0), drop)
-		}), "table.grow by %d", n).NeedsMeter = n > 0
+		}), "table.grow by %d", n)
 	}
 	c.add("P3", Any, guest(abi.OnSend, func(g *w.Guest) []byte {
 		g.Table(1)
 		return w.Seq(w.Loop, op(0xd0, 0x70), i32(100_000), misc(15, 0), i32(-1), op(0x47), w.BrIf(0), w.End)
-	}), "table grown without end").NeedsMeter = true
+	}), "table grown without end")
 }
 
 func (c *corpus) stacks() {
@@ -104,7 +104,7 @@ func (c *corpus) stacks() {
 		}},
 	} {
 		for _, h := range []abi.Hook{abi.OnSend, abi.OnAcknowledgement} {
-			c.add("P4", Faulted, guest(h, s.make), "function that calls %s, in %s", s.name, h).Deep = true
+			c.add("P4", Faulted, guest(h, s.make), "function that calls %s, in %s", s.name, h)
 		}
 	}
 }

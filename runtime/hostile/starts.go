@@ -76,7 +76,7 @@ func (c *corpus) starts() {
 	}{
 		{"traps", false, func(*w.Guest) []byte { return w.Unreachable }},
 		{"loops", true, func(*w.Guest) []byte { return forever }},
-		{callsItself, false, func(g *w.Guest) []byte { return w.Call(g.Func("", nil, nil, nil, op(0x10, 0))) }},
+		{"calls itself", false, func(g *w.Guest) []byte { return w.Call(g.Func("", nil, nil, nil, op(0x10, 0))) }},
 		{"exits with 0", false, func(g *w.Guest) []byte { return callWith(g, guard.WASIModule, "proc_exit", none) }},
 		{"exits with 1", false, func(g *w.Guest) []byte { return callWith(g, guard.WASIModule, "proc_exit", ones) }},
 		{"raises a signal", false, func(g *w.Guest) []byte { return callWith(g, guard.WASIModule, "proc_raise", ones) }},
@@ -96,7 +96,7 @@ func (c *corpus) starts() {
 			if d.name == "claims" || d.name == "pulls a value" || d.name == "grows memory to the limit" {
 				fate = Any
 			}
-			c.add("P11", fate, g.Bytes(), "%s that %s", b.name, d.name).mark(d.slow && b.name != "klamm_alloc", d.name == callsItself)
+			c.add("P11", fate, g.Bytes(), "%s that %s", b.name, d.name).Slow = d.slow && b.name != "klamm_alloc"
 		}
 	}
 	for _, d := range deeds {
@@ -104,13 +104,9 @@ func (c *corpus) starts() {
 		body := d.make(g)
 		g.Func(abi.ExportClose, nil, nil, nil, body)
 		g.EachRecord(abi.OnSend, 0)
-		c.add("P11", Harmless, g.Bytes(), "klamm_close that %s", d.name).mark(false, d.name == callsItself)
+		c.add("P11", Harmless, g.Bytes(), "klamm_close that %s", d.name)
 	}
 }
-
-const callsItself = "calls itself"
-
-func (c *Case) mark(slow, deep bool) { c.Slow, c.Deep = slow, deep }
 
 func none(int, byte) []byte { return nil }
 
