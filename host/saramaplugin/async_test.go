@@ -434,17 +434,25 @@ type echo struct {
 	errors           chan *sarama.ProducerError
 	received         atomic.Int64
 	committed        []int64
+	settled          chan struct{}
 }
 
 func newEcho() *echo {
-	e := &echo{input: make(chan *sarama.ProducerMessage), successes: make(chan *sarama.ProducerMessage), errors: make(chan *sarama.ProducerError)}
+	e := &echo{input: make(chan *sarama.ProducerMessage), successes: make(chan *sarama.ProducerMessage), errors: make(chan *sarama.ProducerError), settled: make(chan struct{})}
 	go func() {
-		for msg := range e.input {
-			e.received.Add(1)
-			e.successes <- msg
+		defer close(e.errors)
+		defer close(e.successes)
+		for {
+			select {
+			case msg, ok := <-e.input:
+				if !ok {
+					return
+				}
+				e.received.Add(1)
+				e.successes <- msg
+			case e.settled <- struct{}{}: // every message handed over is counted
+			}
 		}
-		close(e.successes)
-		close(e.errors)
 	}()
 	return e
 }
@@ -454,7 +462,11 @@ func (e *echo) Successes() <-chan *sarama.ProducerMessage { return e.successes }
 func (e *echo) Errors() <-chan *sarama.ProducerError      { return e.errors }
 func (e *echo) IsTransactional() bool                     { return true }
 func (e *echo) AsyncClose()                               { close(e.input) }
-func (e *echo) CommitTxn() error                          { e.committed = append(e.committed, e.received.Load()); return nil }
+func (e *echo) CommitTxn() error {
+	<-e.settled
+	e.committed = append(e.committed, e.received.Load())
+	return nil
+}
 
 // Messages that Input() still buffers belong to the transaction too.
 func TestCommitTakesWhatIsBuffered(t *testing.T) {
