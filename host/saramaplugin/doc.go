@@ -33,6 +33,10 @@
 // that message's end and shares it: dropped if it was written, failed with the
 // same error if not.
 //
+// A dedup plugin sees each message once, so it does not see what sarama itself
+// writes twice: a producer without Producer.Idempotent sends a batch again when
+// it lost the connection before the answer. Turn Idempotent on.
+//
 // # Where each hook runs
 //
 //	on_send             both producers, before sarama
