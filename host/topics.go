@@ -72,3 +72,33 @@ func (h *Host) offset(topic string, partition int32, which int64) int64 {
 func (h *Host) CreateTopic(ctx context.Context, name string, partitions int32, replication int16, configs map[string]string) error {
 	return h.cluster.CreateTopic(ctx, name, partitions, replication, configs)
 }
+
+// TopicDurability is what decides how many copies of a record an
+// acknowledgement stands for: of the partition that has the fewest, the number
+// of replicas and of those in sync now, and the topic's settings by their
+// names in Kafka, where the broker knows them: min.insync.replicas,
+// unclean.leader.election.enable, retention.ms, cleanup.policy,
+// max.message.bytes.
+type TopicDurability struct {
+	Name             string
+	Replicas, InSync int
+	Settings         map[string]string
+}
+
+// Durability asks the brokers how safe records in topics are. Topics that do
+// not exist are left out. The error tells which settings could not be had; the
+// rest is returned with it.
+func (h *Host) Durability(ctx context.Context, topics ...string) ([]TopicDurability, error) {
+	found, err := h.cluster.Durability(ctx, topics...)
+	all := make([]TopicDurability, len(found))
+	for i, d := range found {
+		all[i] = TopicDurability{Name: d.Topic, Replicas: d.Replicas, InSync: d.InSync, Settings: d.Settings}
+	}
+	return all, err
+}
+
+// BrokerSettings asks one broker for settings by their names in Kafka, such as
+// transaction.max.timeout.ms. One that it does not know is missing.
+func (h *Host) BrokerSettings(ctx context.Context, names ...string) (map[string]string, error) {
+	return h.cluster.BrokerSettings(ctx, names...)
+}

@@ -24,8 +24,9 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check [config.toml]",
 		Short: "configuration and plugins, without starting",
 		Long: `Reads the configuration and tells every mistake with line and column, then loads and
-initialises every plugin and builds every chain. --connect also asks the brokers.
-Nothing is sent and nothing is kept.`,
+initialises every plugin and builds every chain. --connect also asks the brokers:
+are they there, do the topics exist, and how safe are records in them (replicas,
+min.insync.replicas, unclean leaders, retention). Nothing is sent and nothing is kept.`,
 		Example: `  klamm check config.toml
   klamm check --connect -c prod.toml
   klamm check config.toml --output json --deny-warnings`,
@@ -42,7 +43,7 @@ Nothing is sent and nothing is kept.`,
 			return c.report(deny)
 		},
 	}
-	cmd.Flags().BoolVar(&connect, "connect", false, "ask the brokers too: are they there, do the topics exist")
+	cmd.Flags().BoolVar(&connect, "connect", false, "ask the brokers too: are they there, do the topics exist, how durable are they")
 	cmd.Flags().BoolVar(&deny, "deny-warnings", false, "warnings are errors")
 	return cmd
 }
@@ -158,12 +159,14 @@ func (c *checkRun) askBrokers(ctx context.Context, s *settings) {
 		c.brokers = err
 		return
 	}
-	for _, use := range topicsOf(c.cfg) {
+	uses := topicsOf(c.cfg)
+	for _, use := range uses {
 		if !slices.Contains(known, use.topic) && !c.cfg.Cluster.AllowAutoCreateTopics {
 			c.problems.Add(use.path, config.Error, fmt.Sprintf("topic %q does not exist at the brokers", use.topic),
 				fmt.Sprintf("klamm topic create %s", use.topic))
 		}
 	}
+	c.noAudit(c.askDurability(ctx, h, uses))
 }
 
 // topicUse is a topic that the configuration names, and where.
