@@ -546,7 +546,8 @@ func TestC145_CancelAfterFetch(t *testing.T) {
 	cfg.MaxPollRecords = 10
 	a := x.join(t, r, cfg, "g", "", "t")
 	<-reading
-	go close(goOn)
+	a.cancel() // before it goes on, else it reads all
+	close(goOn)
 	if err := a.stop(); err != nil {
 		t.Errorf("Run: %v", err)
 	}

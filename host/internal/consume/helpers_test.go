@@ -293,7 +293,8 @@ func consumerConfig() config.Consumer {
 // member is a running member of a group.
 type member struct {
 	*recorder
-	stop func() error // ends Run and returns its error
+	cancel context.CancelFunc // ends Run, without waiting
+	stop   func() error       // ends Run and returns its error
 }
 
 // join runs a member until the end of the test.
@@ -319,5 +320,5 @@ func (x *bench) join(t *testing.T, r *recorder, cfg config.Consumer, group, inst
 		}
 	}
 	t.Cleanup(func() { stop(); r.check(t) })
-	return &member{r, stop}
+	return &member{r, cancel, stop}
 }
