@@ -116,7 +116,7 @@ func (h *Host) openState(name string) error {
 	cfg := h.cfg.State[name]
 	err := h.ledger.Open(name, state.StoreConfig{
 		Backend: cfg.Backend, MaxEntries: cfg.MaxEntries, MaxBytes: int64(cfg.MaxBytes),
-		ScopeTopic: cfg.Scope != "state",
+		ScopeTopic: cfg.Scope != "state", RecordClock: h.cfg.StateClock(name) == "record",
 	})
 	if err != nil {
 		return fmt.Errorf("state %q: %w", name, err)

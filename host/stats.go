@@ -40,15 +40,6 @@ type PluginStats struct {
 	LastError string `json:"last_error,omitempty"`
 }
 
-// StateStats is one plugin's share of one state.
-//
-// Hits counts the ids that were met again, confirmed or still in flight.
-type StateStats struct {
-	State, Plugin                       string
-	Entries, Pending, Waiters           int64
-	Hits, Evictions, Bytes, UnknownFree int64
-}
-
 // ProduceStats are the accumulator's and the senders' figures.
 type ProduceStats struct {
 	BufferTotal, BufferAvailable int64
@@ -96,12 +87,7 @@ func (h *Host) Stats() Stats {
 	for name, p := range h.plugins {
 		s.Plugins[name] = p.stats()
 	}
-	for _, st := range h.ledger.Stats() {
-		s.States = append(s.States, StateStats{
-			State: st.State, Plugin: st.Plugin, Entries: int64(st.Entries), Pending: int64(st.Pending), Waiters: int64(st.Waiters),
-			Hits: int64(st.Hits + st.PendingHits), Evictions: int64(st.Evictions), Bytes: int64(st.Bytes), UnknownFree: int64(st.UnknownReleased),
-		})
-	}
+	s.States = h.stateStats()
 	if h.producer == nil {
 		return s
 	}

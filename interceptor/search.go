@@ -96,7 +96,8 @@ func (s *search) unjudged(items []*Item) {
 // reserve claims an id again for a record that goes on without a verdict. One
 // that another record holds by now stays that one's.
 func (r *run) reserve(p *place, it *Item, id reservation) {
-	a := p.link.Space.Claim(state.Ref(it.Ref), id.topic, id.id, id.ttl, r.batch.NowMS)
+	now := p.link.Space.ClockMS(it.Record.Timestamp, r.batch.NowMS)
+	a := p.link.Space.Claim(state.Ref(it.Ref), id.topic, id.id, id.ttl, now)
 	it.Claimed = it.Claimed || a.Fresh
 	if a.Wait != nil {
 		a.Wait.Cancel()

@@ -111,7 +111,7 @@ func (t *transaction) claim(index int, id []byte, ttlMS int64) int32 {
 	}
 	it := t.items[index]
 	ttl := duration(ttlMS)
-	a := t.space.Claim(state.Ref(it.Ref), it.Record.Topic, id, ttl, t.nowMS)
+	a := t.space.Claim(state.Ref(it.Ref), it.Record.Topic, id, ttl, t.space.ClockMS(it.Record.Timestamp, t.nowMS))
 	if !a.Fresh && a.Wait == nil && a.Code != state.Confirmed {
 		return a.Code
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 func TestMemoryBackend(t *testing.T) {
-	backendtest.Run(t, func(_ *testing.T, maxEntries int, maxBytes int64) state.Backend {
-		return state.NewMemory(maxEntries, maxBytes)
-	})
+	backendtest.Run(t, backendtest.Kit{Open: func(_ string, maxEntries int, maxBytes int64) (state.Backend, error) {
+		return state.NewMemory(maxEntries, maxBytes), nil
+	}})
 }
 
 func TestSpaceValues(t *testing.T) {
@@ -53,7 +53,7 @@ func (down) Usage() state.Usage                                    { return stat
 
 func TestBackendDown(t *testing.T) {
 	l := state.NewLedger(state.Options{})
-	if err := l.OpenBackend("ids", down{}, true); err != nil {
+	if err := l.OpenBackend("ids", down{}, state.StoreConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	s := space(t, l, "ids", "dedup", state.SpaceOptions{})
@@ -69,7 +69,7 @@ func TestBackendDown(t *testing.T) {
 	if got := l.Stats()[0].Errors; got != 3 {
 		t.Errorf("got %d errors counted, want 3", got)
 	}
-	if err := l.OpenBackend("ids", down{}, true); !errors.Is(err, errDown) {
+	if err := l.OpenBackend("ids", down{}, state.StoreConfig{}); !errors.Is(err, errDown) {
 		t.Errorf("opened twice: got %v, want also the close's error", err)
 	}
 	if err := l.Close(); !errors.Is(err, errDown) {
@@ -89,7 +89,7 @@ func (forgetfulBucket) Remember(state.ID, state.Position, int64, int64) error {
 // Waiters complete although the id could not be remembered, and it is counted.
 func TestBackendForgets(t *testing.T) {
 	l := state.NewLedger(state.Options{})
-	if err := l.OpenBackend("ids", forgetful{state.NewMemory(10, 10)}, true); err != nil {
+	if err := l.OpenBackend("ids", forgetful{state.NewMemory(10, 10)}, state.StoreConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	s := space(t, l, "ids", "dedup", state.SpaceOptions{})

@@ -20,7 +20,7 @@ type flight struct {
 // claim is one pending id.
 type claim struct {
 	id         ID
-	ttlMS      int64
+	ttlMS      int64  // a lifetime
 	space      uint32 // index in Ledger.spaces
 	owner      uint32
 	prev, next uint32 // the owner's others

@@ -32,6 +32,9 @@ type StoreConfig struct {
 	MaxBytes int64
 	// ScopeTopic makes the same id under two topics two ids (scope = "topic").
 	ScopeTopic bool
+	// RecordClock counts ttls from the records' own times (clock = "record").
+	// Default: from the time that they are confirmed.
+	RecordClock bool
 }
 
 // Defaults of StoreConfig.
@@ -56,7 +59,7 @@ type Ledger struct {
 
 type store struct {
 	backend Backend
-	byTopic bool
+	cfg     StoreConfig
 	spaces  map[string]*Space
 }
 
@@ -84,14 +87,15 @@ func (l *Ledger) Open(name string, cfg StoreConfig) error {
 	}
 	switch cfg.Backend {
 	case "", "memory":
-		return l.OpenBackend(name, NewMemory(cfg.MaxEntries, cfg.MaxBytes), cfg.ScopeTopic)
+		return l.OpenBackend(name, NewMemory(cfg.MaxEntries, cfg.MaxBytes), cfg)
 	}
 	return fmt.Errorf("state %q: unknown backend %q: use \"memory\"", name, cfg.Backend)
 }
 
-// OpenBackend makes the state called name over a backend of the caller's. The
-// ledger closes it, also when it returns an error.
-func (l *Ledger) OpenBackend(name string, b Backend, scopeTopic bool) error {
+// OpenBackend makes the state called name over a backend of the caller's. Of
+// cfg, what a backend knows nothing of counts: scope and clock. The ledger
+// closes the backend, also when it returns an error.
+func (l *Ledger) OpenBackend(name string, b Backend, cfg StoreConfig) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var err error
@@ -101,7 +105,7 @@ func (l *Ledger) OpenBackend(name string, b Backend, scopeTopic bool) error {
 	case l.stores[name] != nil:
 		err = fmt.Errorf("state %q: it is open already", name)
 	default:
-		l.stores[name] = &store{backend: b, byTopic: scopeTopic, spaces: make(map[string]*Space)}
+		l.stores[name] = &store{backend: b, cfg: cfg, spaces: make(map[string]*Space)}
 		return nil
 	}
 	return errors.Join(err, b.Close())
@@ -122,7 +126,8 @@ func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
 	s := st.spaces[plugin]
 	if s == nil {
 		s = &Space{l: l, state: state, plugin: plugin, number: uint32(len(l.spaces)), bucket: st.backend.Bucket(plugin)}
-		s.scopes = scopes{root: st.backend.Key(), plugin: plugin, byTopic: st.byTopic}
+		s.scopes = scopes{root: st.backend.Key(), plugin: plugin, byTopic: st.cfg.ScopeTopic}
+		s.recordClock = st.cfg.RecordClock
 		st.spaces[plugin] = s
 		l.spaces = append(l.spaces, s)
 	}

@@ -127,7 +127,8 @@ func (l *Ledger) remember(space *Space, c *claim, at Position, s *Settlement) {
 	if now == 0 {
 		now = l.NowMS()
 	}
-	if err := space.bucket.Remember(c.id, at, deadline(now, c.ttlMS), now); err != nil {
+	expires, now := space.expiry(c.ttlMS, now)
+	if err := space.bucket.Remember(c.id, at, expires, now); err != nil {
 		space.errors++
 		l.log.Error("state: id not remembered, a duplicate may pass",
 			"state", space.state, "plugin", space.plugin, "err", err)

@@ -15,6 +15,7 @@ type Space struct {
 	l             *Ledger
 	state, plugin string
 	number        uint32
+	recordClock   bool
 	bucket        Bucket
 	scopes        scopes
 
@@ -32,14 +33,15 @@ type Space struct {
 
 // Claim asks for id on behalf of the record owner. topic is the record's own,
 // and counts where the state's scope is the topic. The claim's ttl runs from
-// its confirmation; ttl <= 0 keeps it until too many newer ones are. nowMS is
-// the clock of the block that the record is judged in.
+// its confirmation, or from the record's time where that is the state's clock;
+// ttl <= 0 keeps it until too many newer ones are. nowMS is the ClockMS of the
+// record and the block that it is judged in.
 //
 // An id that the same record owns already is New and not Fresh, so that judging
 // a record again is harmless.
 func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, nowMS int64) Answer {
 	key := s.scopes.id(topic, id)
-	ms := ttlMS(ttl)
+	ms := s.lifetime(ttl, nowMS)
 	l := s.l
 	l.mu.Lock()
 	defer l.mu.Unlock()

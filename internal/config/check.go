@@ -197,21 +197,6 @@ func (k *checker) given(table, first, second string) string {
 	return first
 }
 
-func (k *checker) states() {
-	for _, name := range sortedKeys(k.State) {
-		s, at := k.State[name], func(key string) []string { return path("state", name, key) }
-		switch s.Backend {
-		case "file", "redis", "kafka":
-			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory"`)
-		default:
-			k.oneOf(at("backend"), s.Backend, "memory")
-		}
-		between(k, at("max_entries"), s.MaxEntries, 1, 1<<30)
-		between(k, at("max_bytes"), s.MaxBytes, 0, 1<<40)
-		k.oneOf(at("scope"), s.Scope, "topic", "state")
-	}
-}
-
 // operation checks [host], [admin] and [log].
 func (k *checker) operation() {
 	between(k, path("host", "drain_timeout"), k.Host.DrainTimeout, millis(1), seconds(24*3600))

@@ -193,14 +193,6 @@ type Pipeline struct {
 	StopAtEnd       bool      `toml:"stop_at_end"`
 }
 
-// State is one [state.NAME]: what the host remembers for plugins.
-type State struct {
-	Backend    string `toml:"backend"`     // memory
-	MaxEntries int    `toml:"max_entries"` // the oldest go beyond it; default 1,000,000
-	MaxBytes   Size   `toml:"max_bytes"`   // of values put by plugins; default 64MiB
-	Scope      string `toml:"scope"`       // topic (default) or state
-}
-
 // Admin is the HTTP listener of klamm run.
 type Admin struct {
 	Listen string `toml:"listen"` // default "127.0.0.1:8686"; unix:PATH is a socket; "" turns it off

@@ -103,10 +103,6 @@ func defaultPipeline(name string) Pipeline {
 	return Pipeline{GroupID: name, Guarantee: "at_least_once", CommitInterval: millis(100)}
 }
 
-func defaultState() State {
-	return State{Backend: "memory", MaxEntries: 1_000_000, MaxBytes: 64 << 20, Scope: "topic"}
-}
-
 // ApplyDefaults fills in what a configuration built in Go leaves out: every zero
 // field gets its default, also where zero is a setting of its own (a
 // configuration that names linger_ms alone must not end up with acks = 0). To

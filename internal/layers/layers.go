@@ -39,6 +39,7 @@ var table = []row{
 	{"runtime/guard", []string{"sdk/abi"}},
 	{"runtime/meter", nil},
 	{"state", []string{"."}},
+	{"state/backendtest", []string{".", "state"}},
 	{"interceptor", []string{".", "sdk/abi", "runtime", "state"}},
 	{"partitioner", []string{".", "sdk/abi", "runtime"}},
 	{"internal/config", []string{"."}},
@@ -88,6 +89,8 @@ var libraries = map[string][]string{
 	"github.com/prometheus/client_model":  {"internal/metrics"},
 	"github.com/fsnotify/fsnotify":        {"host"},
 	"github.com/spf13":                    {"cmd"},
+	"github.com/google/go-cmp":            {"state/backendtest"},
+	"pgregory.net/rapid":                  {"state/backendtest"},
 	"golang.org/x/term":                   {"cmd"},
 	"golang.org/x/sys":                    {"runtime", "cmd"},
 }

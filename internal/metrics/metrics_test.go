@@ -17,7 +17,7 @@ func sample() host.Stats {
 		Producer:  c,
 		Pipelines: map[string]host.PipelineStats{"clean": {Counts: c, Lag: 7, Commits: 3}},
 		Plugins:   map[string]host.PluginStats{"dedup": {Generation: 2, Digest: "ab", Version: "1.0", Module: "builtin:dedup", LastError: "bad"}},
-		States:    []host.StateStats{{State: "ids", Plugin: "dedup", Entries: 4, Pending: 1, Waiters: 1, Hits: 2, Evictions: 1, Bytes: 256, UnknownFree: 1}},
+		States:    []host.StateStats{{State: "ids", Plugin: "dedup", Entries: 4, Pending: 1, Waiters: 1, Claims: 9, Hits: 2, Evictions: 1, Bytes: 256, UnknownFree: 1}},
 		Produce:   host.ProduceStats{BufferTotal: 100, BufferAvailable: 60, InFlightRequests: 2, Batches: 3, Records: 5, Bytes: 500, Retries: 1, Splits: 1},
 	}
 }
@@ -59,6 +59,7 @@ func TestScrape(t *testing.T) {
 		`klamm_plugin_info{module="builtin:dedup",plugin="dedup",sha256="ab",version="1.0"} 1`,
 		`klamm_plugin_generation{plugin="dedup"} 2`,
 		`klamm_plugin_reload_refused{plugin="dedup"} 1`,
+		`klamm_dedup_claims_total{plugin="dedup",state="ids"} 9`,
 		`klamm_dedup_hits_total{plugin="dedup",state="ids"} 2`,
 		`klamm_dedup_entries{plugin="dedup",state="ids"} 4`,
 		`klamm_dedup_unknown_released_total{plugin="dedup",state="ids"} 1`,

@@ -27,11 +27,15 @@ var (
 	pluginGenerationDesc = desc("klamm_plugin_generation", "The active generation of a plugin's module.", "plugin")
 	pluginRefusedDesc    = desc("klamm_plugin_reload_refused", "1 while the newest module is refused and an older one runs on.", "plugin")
 
+	claimsDesc    = desc("klamm_dedup_claims_total", "Ids that plugins claimed; hits divided by them is the hit rate.", "state", "plugin")
 	hitsDesc      = desc("klamm_dedup_hits_total", "Claims that met a known id.", "state", "plugin")
 	entriesDesc   = desc("klamm_dedup_entries", "Ids that are remembered.", "state", "plugin")
 	pendingDesc   = desc("klamm_dedup_pending", "Ids whose record is in flight.", "state", "plugin")
 	waitersDesc   = desc("klamm_dedup_waiters", "Records that wait for the one they duplicate.", "state", "plugin")
 	unknownDesc   = desc("klamm_dedup_unknown_released_total", "Claims released although the record's outcome was unknown.", "state", "plugin")
+	heldDesc      = desc("klamm_dedup_unknown_held_total", "Claims held although the record's outcome was unknown.", "state", "plugin")
+	expiredDesc   = desc("klamm_dedup_expired_total", "Ids that went by age.", "state", "plugin")
+	errorsDesc    = desc("klamm_state_errors_total", "Times that a state could not answer or remember.", "state", "plugin")
 	evictionsDesc = desc("klamm_state_evictions_total", "Entries that made room before their time.", "state", "plugin")
 	bytesDesc     = desc("klamm_state_bytes", "Memory of a plugin's share of a state.", "state", "plugin")
 
@@ -43,7 +47,7 @@ var (
 	producedBytesDesc = desc("klamm_producer_bytes_total", "Bytes of batches sent.")
 	retriesDesc       = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc        = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs          = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, evictionsDesc, bytesDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc}
+	allDescs          = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc}
 )
 
 // Describe implements prometheus.Collector.
@@ -104,12 +108,16 @@ func (s sink) plugin(name string, p host.PluginStats) {
 }
 
 func (s sink) state(st host.StateStats) {
+	s.counter(claimsDesc, st.Claims, st.State, st.Plugin)
 	s.counter(hitsDesc, st.Hits, st.State, st.Plugin)
 	s.gauge(entriesDesc, st.Entries, st.State, st.Plugin)
 	s.gauge(pendingDesc, st.Pending, st.State, st.Plugin)
 	s.gauge(waitersDesc, st.Waiters, st.State, st.Plugin)
 	s.counter(unknownDesc, st.UnknownFree, st.State, st.Plugin)
-	s.counter(evictionsDesc, st.Evictions, st.State, st.Plugin)
+	s.counter(heldDesc, st.UnknownHeld, st.State, st.Plugin)
+	s.counter(expiredDesc, st.Expired, st.State, st.Plugin)
+	s.counter(errorsDesc, st.Errors, st.State, st.Plugin)
+	s.counter(evictionsDesc, st.Evictions+st.ValuesEvicted, st.State, st.Plugin)
 	s.gauge(bytesDesc, st.Bytes, st.State, st.Plugin)
 }
 

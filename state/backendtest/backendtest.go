@@ -4,17 +4,29 @@ package backendtest
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"pgregory.net/rapid"
+
+	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/state"
 )
 
-// Open makes an empty backend with those limits.
-type Open func(t *testing.T, maxEntries int, maxBytes int64) state.Backend
+// Kit makes the backends of one kind for the suite.
+type Kit struct {
+	// Open makes an empty backend with those limits. What it writes goes into
+	// dir, a folder of that backend alone.
+	Open func(dir string, maxEntries int, maxBytes int64) (state.Backend, error)
+	// Reopen makes one again of what a closed one left in dir. It is nil for
+	// backends that end with the process.
+	Reopen func(dir string, maxEntries int, maxBytes int64) (state.Backend, error)
+}
 
 // Run runs the suite. It closes the backends that it opens.
-func Run(t *testing.T, open Open) {
+func Run(t *testing.T, kit Kit) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, s suite)
@@ -29,25 +41,71 @@ func Run(t *testing.T, open Open) {
 		{"bounds values", boundsValues},
 		{"counts values", countsValues},
 		{"closes twice", closesTwice},
+		{"survives", survives},
+		{"claims under the record's clock", recordClock},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, suite{t, open}) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, suite{t, kit}) })
 	}
+	t.Run("against an oracle", func(t *testing.T) {
+		rapid.Check(t, func(t *rapid.T) { againstOracle(t, kit) })
+	})
 }
 
 type suite struct {
-	t    *testing.T
-	open Open
+	t   *testing.T
+	kit Kit
+}
+
+// made is one backend with its folder.
+type made struct {
+	kit        Kit
+	dir        string
+	maxEntries int
+	maxBytes   int64
+	backend    state.Backend
+}
+
+// fataler is *testing.T or *rapid.T.
+type fataler interface{ Fatal(args ...any) }
+
+func (k Kit) make(t fataler, maxEntries int, maxBytes int64) *made {
+	dir, err := os.MkdirTemp("", "klamm-state-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &made{kit: k, dir: dir, maxEntries: maxEntries, maxBytes: maxBytes}
+	if m.backend, err = k.Open(dir, maxEntries, maxBytes); err != nil {
+		m.remove()
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *made) reopen(t fataler) state.Backend {
+	var err error
+	if m.backend, err = m.kit.Reopen(m.dir, m.maxEntries, m.maxBytes); err != nil {
+		t.Fatal(err)
+	}
+	return m.backend
+}
+
+func (m *made) remove() { _ = os.RemoveAll(m.dir) } // a leftover of the system's temporary folder
+
+func (s suite) make(maxEntries int, maxBytes int64) *made {
+	s.t.Helper()
+	m := s.kit.make(s.t, maxEntries, maxBytes)
+	s.t.Cleanup(func() {
+		if err := m.backend.Close(); err != nil {
+			s.t.Error(err)
+		}
+		m.remove()
+	})
+	return m
 }
 
 func (s suite) backend(maxEntries int, maxBytes int64) state.Backend {
 	s.t.Helper()
-	b := s.open(s.t, maxEntries, maxBytes)
-	s.t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			s.t.Error(err)
-		}
-	})
-	return b
+	return s.make(maxEntries, maxBytes).backend
 }
 
 // id returns IDs that share the bits that a table is likely to look at first.
@@ -228,5 +286,75 @@ func closesTwice(t *testing.T, s suite) {
 	b := s.backend(10, 1000)
 	if err := b.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// survives checks that what a backend held when it was closed is there again,
+// in its order.
+func survives(t *testing.T, s suite) {
+	if s.kit.Reopen == nil {
+		t.Skip("the backend ends with the process")
+	}
+	m := s.make(4, 1000)
+	key, one := m.backend.Key(), m.backend.Bucket("one")
+	for i := 1; i <= 5; i++ {
+		remember(t, one, i, 1000, 0)
+	}
+	remember(t, m.backend.Bucket("two"), 6, 10, 0)
+	wantFound(t, m.backend.Bucket("two"), 6, 10, false)
+	put(t, one, "k", "v", 0, 0)
+	put(t, one, "k", "v2", 500, 0)
+	if err := m.backend.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := m.reopen(t)
+	if b.Key() != key {
+		t.Error("another key: no id would be found again")
+	}
+	one = b.Bucket("one")
+	for i, want := range map[int]bool{1: false, 2: false, 3: true, 4: true, 5: true, 6: false} {
+		wantFound(t, one, i, 999, want)
+	}
+	wantValue(t, one, "k", 499, "v2", true)
+	wantValue(t, one, "k", 500, "", false)
+	remember(t, one, 7, 0, 0)
+	remember(t, one, 8, 0, 0) // one too many: 3 is the oldest
+	wantFound(t, one, 3, 0, false)
+	wantFound(t, one, 4, 0, true)
+	wantUsage(t, one, 4, 1, 0)
+}
+
+// recordClock checks that old records read late meet each other, whatever the
+// time of their reading.
+func recordClock(t *testing.T, s suite) {
+	m := s.make(10, 1000)
+	l := state.NewLedger(state.Options{})
+	if err := l.OpenBackend("ids", m.backend, state.StoreConfig{RecordClock: true}); err != nil {
+		t.Fatal(err)
+	}
+	space, err := l.Space("ids", "dedup", state.SpaceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const hour = int64(3_600_000)
+	for i, step := range []struct {
+		id   string
+		time int64
+		want int32
+	}{
+		{"a", 1 * hour, state.New},
+		{"b", 9 * hour, state.New}, // of a partition that is read ahead
+		{"a", 2*hour - 1, state.Confirmed},
+		{"b", 10*hour - 1, state.Confirmed},
+		{"a", 2 * hour, state.New},
+		{"c", -1, state.New}, // without a time: that of its arrival
+		{"c", 1000*hour - 1, state.Confirmed},
+	} {
+		now := space.ClockMS(time.UnixMilli(step.time), 999*hour)
+		a := space.Claim(state.Ref(i+1), "orders", []byte(step.id), time.Hour, now)
+		if a.Code != step.want {
+			t.Errorf("step %d, id %q at %d: got %d, want %d", i, step.id, step.time, a.Code, step.want)
+		}
+		l.Settle(state.Ref(i+1), state.Settlement{Outcome: klamm.Written, At: at(i), NowMS: 999 * hour})
 	}
 }

@@ -1,10 +1,9 @@
-package state_test
+package backendtest
 
 import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +18,7 @@ import (
 type oracle struct {
 	now        int64
 	maxEntries int
+	recordTime bool // the clock is that of the records
 	plugins    []string
 	hold       []bool
 	confirmed  []memory  // oldest first
@@ -32,6 +32,7 @@ type oracle struct {
 type pending struct {
 	slot
 	owner *record
+	asked int64
 }
 
 // slot is one id of one plugin.
@@ -50,6 +51,7 @@ type memory struct {
 // record is a record in flight, or one that has become a waiter.
 type record struct {
 	ref     state.Ref
+	time    int64
 	waitsOn *record // committed
 	by      string  // the plugin that dropped it then
 	fate    *state.Settlement
@@ -77,12 +79,20 @@ func (o *oracle) ownerOf(s slot) *record {
 	return nil
 }
 
-func (o *oracle) find(s slot) (memory, bool) {
+// clock is the time that a claim of the record counts from.
+func (o *oracle) clock(r *record) int64 {
+	if o.recordTime {
+		return r.time
+	}
+	return o.now
+}
+
+func (o *oracle) find(s slot, now int64) (memory, bool) {
 	for i, m := range o.confirmed {
 		if m.slot != s {
 			continue
 		}
-		if m.expires != 0 && o.now >= m.expires {
+		if m.expires != 0 && now >= m.expires {
 			o.expired[s.plugin]++
 			o.confirmed = slices.Delete(o.confirmed, i, i+1)
 			return memory{}, false
@@ -95,6 +105,9 @@ func (o *oracle) find(s slot) (memory, bool) {
 func (o *oracle) remember(m memory) {
 	o.confirmed = append(o.confirmed, m)
 	for range 2 {
+		if o.recordTime {
+			break // its time is not that of the others
+		}
 		if first := o.confirmed[0]; first.expires != 0 && o.now >= first.expires {
 			o.expired[first.plugin]++
 			o.confirmed = o.confirmed[1:]
@@ -107,17 +120,17 @@ func (o *oracle) remember(m memory) {
 }
 
 // claim returns the answer, and the owner of a pending id.
-func (o *oracle) claim(r *record, s slot) (state.Answer, *record) {
+func (o *oracle) claim(r *record, s slot, now int64) (state.Answer, *record) {
 	if owner := o.ownerOf(s); owner != nil {
 		if owner == r {
 			return state.Answer{Code: state.New}, nil
 		}
 		return state.Answer{Code: state.Pending}, owner
 	}
-	if m, ok := o.find(s); ok {
+	if m, ok := o.find(s, now); ok {
 		return state.Answer{Code: state.Confirmed, At: m.at}, nil
 	}
-	o.claims = append(o.claims, pending{s, r})
+	o.claims = append(o.claims, pending{s, r, now})
 	return state.Answer{Code: state.New, Fresh: true}, nil
 }
 
@@ -190,7 +203,11 @@ func (o *oracle) settle(r *record, s *state.Settlement) []state.Resolution {
 			at = state.Position{Partition: -1, Offset: -1}
 		}
 		if held || !unknown(s) && s.Outcome == klamm.Written {
-			o.remember(memory{p.slot, at, o.now + ttl.Milliseconds(), held})
+			from := o.now
+			if o.recordTime {
+				from = p.asked
+			}
+			o.remember(memory{p.slot, at, from + ttl.Milliseconds(), held})
 		}
 	}
 	o.release(r)
@@ -226,7 +243,7 @@ func (o *oracle) live() []*record {
 	return out
 }
 
-func (o *oracle) open() []*tentative {
+func (o *oracle) undecided() []*tentative {
 	var out []*tentative
 	for _, r := range o.records {
 		for _, w := range r.waits {
@@ -240,25 +257,37 @@ func (o *oracle) open() []*tentative {
 
 const ttl = 20 * time.Millisecond
 
+var errSend = errors.New("not sent")
+
 // machine drives ledger and oracle with the same random steps.
 type machine struct {
 	*oracle
+	kit     Kit
+	made    *made
 	ledger  *state.Ledger
 	spaces  []*state.Space
 	serial  state.Ref
 	written map[state.Position]bool
 }
 
-func newMachine(t *rapid.T) *machine {
+func newMachine(t *rapid.T, kit Kit) *machine {
 	m := &machine{
+		kit: kit,
 		oracle: &oracle{
 			now: 1000, maxEntries: rapid.IntRange(1, 6).Draw(t, "max entries"), plugins: []string{"p", "q"},
-			hold: []bool{false, rapid.Bool().Draw(t, "hold")}, fates: map[state.Ref]int{},
+			recordTime: rapid.Bool().Draw(t, "record time"),
+			hold:       []bool{false, rapid.Bool().Draw(t, "hold")}, fates: map[state.Ref]int{},
 		},
 		written: map[state.Position]bool{},
 	}
-	m.ledger = state.NewLedger(state.Options{})
-	if err := m.ledger.Open("ids", state.StoreConfig{MaxEntries: m.maxEntries}); err != nil {
+	m.made = kit.make(t, m.maxEntries, 1000)
+	m.open(t, m.made.backend)
+	return m
+}
+
+func (m *machine) open(t *rapid.T, b state.Backend) {
+	m.ledger, m.spaces = state.NewLedger(state.Options{}), nil
+	if err := m.ledger.OpenBackend("ids", b, state.StoreConfig{RecordClock: m.recordTime}); err != nil {
 		t.Fatal(err)
 	}
 	for i, p := range m.plugins {
@@ -268,7 +297,23 @@ func newMachine(t *rapid.T) *machine {
 		}
 		m.spaces = append(m.spaces, s)
 	}
-	return m
+}
+
+// Restart ends the process between two steps: what is in flight has no outcome
+// any more, and what is confirmed stays.
+func (m *machine) Restart(t *rapid.T) {
+	if m.kit.Reopen == nil {
+		t.Skip("the backend ends with the process")
+	}
+	if err := m.ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range m.records {
+		m.fates[r.ref]++
+	}
+	m.records, m.claims = nil, nil
+	m.evictions, m.expired = [2]uint64{}, [2]uint64{}
+	m.open(t, m.made.reopen(t))
 }
 
 func pick[T any](t *rapid.T, from []T, label string) T {
@@ -280,7 +325,8 @@ func pick[T any](t *rapid.T, from []T, label string) T {
 
 func (m *machine) Arrive(t *rapid.T) {
 	m.serial++
-	m.records = append(m.records, &record{ref: m.serial})
+	time := m.now + rapid.Int64Range(-30, 30).Draw(t, "time")
+	m.records = append(m.records, &record{ref: m.serial, time: time})
 }
 
 func (m *machine) Tick(t *rapid.T) { m.now += rapid.Int64Range(1, 15).Draw(t, "ms") }
@@ -294,13 +340,15 @@ func (m *machine) Claim(t *rapid.T) {
 	}
 	r := pick(t, judged, "record")
 	s := slot{rapid.IntRange(0, 1).Draw(t, "plugin"), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "id")}
-	want, owner := m.claim(r, s)
-	got := m.spaces[s.plugin].Claim(r.ref, "orders", []byte(s.id), ttl, m.now)
+	now := m.clock(r)
+	want, owner := m.claim(r, s, now)
+	space := m.spaces[s.plugin]
+	got := space.Claim(r.ref, "orders", []byte(s.id), ttl, space.ClockMS(time.UnixMilli(r.time), m.now))
 	if (got.Wait != nil) != (got.Code == state.Pending) {
 		t.Fatalf("claim %v for %d: %+v", s, r.ref, got)
 	}
 	if owner != nil {
-		r.waits = append(r.waits, &tentative{of: r, slot: s, on: owner, real: got.Wait, asked: m.now})
+		r.waits = append(r.waits, &tentative{of: r, slot: s, on: owner, real: got.Wait, asked: now})
 	}
 	if want.Fresh {
 		r.fresh = append(r.fresh, s)
@@ -323,13 +371,13 @@ func (m *machine) Undo(t *rapid.T) {
 }
 
 func (m *machine) Cancel(t *rapid.T) {
-	w := pick(t, m.oracle.open(), "wait")
+	w := pick(t, m.oracle.undecided(), "wait")
 	w.closed = true
 	w.real.Cancel()
 }
 
 func (m *machine) Commit(t *rapid.T) {
-	w := pick(t, m.oracle.open(), "wait")
+	w := pick(t, m.oracle.undecided(), "wait")
 	if w.of.waitsOn != nil || w.of.fate != nil {
 		t.Skip("dropped already")
 	}
@@ -356,10 +404,7 @@ func (m *machine) Commit(t *rapid.T) {
 
 // commitVoid is the commit of a wait on an owner that waits on the record.
 func (m *machine) commitVoid(w *tentative, by string) (state.Resolution, bool) {
-	now := m.now
-	m.now = w.asked
-	a, owner := m.claim(w.of, w.slot)
-	m.now = now
+	a, owner := m.claim(w.of, w.slot, w.asked)
 	switch a.Code {
 	case state.Pending:
 		m.join(w, owner, by)
@@ -386,7 +431,7 @@ func (m *machine) Settle(t *rapid.T) {
 	case outcome == "dead":
 		s.Outcome, s.At = klamm.DeadLettered, state.Position{Topic: "dead", Offset: int64(r.ref)}
 	case outcome == "failed":
-		s.Outcome, s.Err = klamm.Failed, errBroker
+		s.Outcome, s.Err = klamm.Failed, errSend
 	default:
 		s.Outcome, s.Unknown = klamm.Failed, true
 	}
@@ -450,13 +495,13 @@ func (m *machine) Check(t *rapid.T) {
 
 // end settles what is left: nobody may be left over.
 func (m *machine) end(t *rapid.T) {
-	for _, w := range m.oracle.open() {
+	for _, w := range m.oracle.undecided() {
 		w.closed = true
 		w.real.Cancel()
 	}
 	for len(m.live()) > 0 {
 		r := m.live()[0]
-		s := state.Settlement{Outcome: klamm.Failed, Err: errBroker, NowMS: m.now}
+		s := state.Settlement{Outcome: klamm.Failed, Err: errSend, NowMS: m.now}
 		if d := len(m.settle(r, &s)) - len(m.ledger.Settle(r.ref, s)); d != 0 {
 			t.Fatalf("settle of %d at the end: %d resolutions too few", r.ref, d)
 		}
@@ -472,15 +517,18 @@ func (m *machine) end(t *rapid.T) {
 	}
 }
 
-func TestLedgerAgainstOracle(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := newMachine(t)
-		t.Repeat(map[string]func(*rapid.T){
-			"arrive": m.Arrive, "tick": m.Tick, "claim": m.Claim, "claim again": m.Claim, "undo": m.Undo,
-			"cancel": m.Cancel, "commit": m.Commit, "settle": m.Settle, "": m.Check,
-		})
-		m.end(t)
+// againstOracle compares a ledger over the backend with the oracle.
+func againstOracle(t *rapid.T, kit Kit) {
+	m := newMachine(t, kit)
+	defer m.made.remove()
+	t.Repeat(map[string]func(*rapid.T){
+		"arrive": m.Arrive, "tick": m.Tick, "claim": m.Claim, "claim again": m.Claim, "undo": m.Undo,
+		"cancel": m.Cancel, "commit": m.Commit, "settle": m.Settle, "restart": m.Restart, "": m.Check,
 	})
+	m.end(t)
+	if err := m.ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func count(b bool) int {

@@ -1,0 +1,60 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+)
+
+// State is one [state.NAME]: what the host remembers for plugins.
+type State struct {
+	Backend    string `toml:"backend"`     // memory
+	MaxEntries int    `toml:"max_entries"` // the oldest go beyond it; default 1,000,000
+	MaxBytes   Size   `toml:"max_bytes"`   // of values put by plugins; default 64MiB
+	Scope      string `toml:"scope"`       // topic (default) or state
+	Clock      string `toml:"clock"`       // record or arrival; "" is that of StateClock
+}
+
+func defaultState() State {
+	return State{Backend: "memory", MaxEntries: 1_000_000, MaxBytes: 64 << 20, Scope: "topic"}
+}
+
+// StateClock returns the clock that the ids of a state live by: "record" or
+// "arrival". Where the configuration does not say, it is the record's for a
+// state that a pipeline's chain uses, so that reading again gives the same
+// result, else the arrival's.
+func (c *Config) StateClock(name string) string {
+	if clock := c.State[name].Clock; clock != "" {
+		return clock
+	}
+	for pipeline := range c.Pipeline {
+		chain, ok := c.PipelineChain(pipeline)
+		if ok && slices.ContainsFunc(c.chainPlugins(chain), func(p string) bool { return c.Plugin[p].State == name }) {
+			return "record"
+		}
+	}
+	return "arrival"
+}
+
+// chainPlugins are the plugins of a chain that judge records.
+func (c *Config) chainPlugins(chain string) []string {
+	ch := c.Chain[chain]
+	return slices.Concat(ch.OnSend, ch.OnConsume)
+}
+
+func (k *checker) states() {
+	for _, name := range sortedKeys(k.State) {
+		s, at := k.State[name], func(key string) []string { return path("state", name, key) }
+		switch s.Backend {
+		case "file", "redis", "kafka":
+			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory"`)
+		default:
+			k.oneOf(at("backend"), s.Backend, "memory")
+		}
+		between(k, at("max_entries"), s.MaxEntries, 1, 1<<30)
+		between(k, at("max_bytes"), s.MaxBytes, 0, 1<<40)
+		k.oneOf(at("scope"), s.Scope, "topic", "state")
+		if s.Clock != "" {
+			k.oneOf(at("clock"), s.Clock, "record", "arrival")
+		}
+	}
+}
