@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,6 +40,7 @@ on_consume plugins judges them first. Without --group nothing is committed.
 %h{%k=%v } headers; %k{hex}, {base64} and {json} encode; \n and \t as in Go.`,
 		Example: `  klamm consume orders --offset start
   klamm consume orders -o json -n 10
+  klamm consume orders --offset @-15m --exit-at-end
   klamm consume orders -f '%p@%o %k %v{json}\n' --offset -5 --exit-at-end`,
 		Args: exactly("TOPIC..."), ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.consume(cmd.Context(), args, o) },
@@ -48,7 +48,7 @@ on_consume plugins judges them first. Without --group nothing is committed.
 	f := cmd.Flags()
 	f.StringVarP(&o.format, "format", "f", `%v\n`, "print each record by this `format`")
 	f.Int64VarP(&o.number, "number", "n", 0, "stop after this `number` of records; 0: no limit")
-	f.StringVar(&o.offset, "offset", "", "where to start: start, end, N, or -N for the last N of each partition (default end; with --group what is committed)")
+	f.StringVar(&o.offset, "offset", "", "where to start: start, end, N, -N for the last N of each partition, or @TIME: @-15m, @2026-01-31, @2026-01-31T12:00:00Z, @MILLISECONDS (default end; with --group what is committed)")
 	f.StringVarP(&o.group, "group", "g", "", "join this consumer `group` and commit")
 	f.Int32SliceVarP(&o.partitions, "partition", "p", nil, "only these `partitions`")
 	f.BoolVarP(&o.stopAtEnd, "exit-at-end", "e", false, "stop at the offsets that are the ends now")
@@ -61,7 +61,7 @@ func (a *app) consume(ctx context.Context, topics []string, o consumeOptions) er
 	if err != nil {
 		return err
 	}
-	begin, err := parseOffset(o.offset, o.group != "")
+	begin, err := parseOffset(o.offset, o.group != "", time.Now())
 	if err != nil {
 		return err
 	}
@@ -126,32 +126,6 @@ func readsThroughPlugins(cfg *config.Config, topics []string) bool {
 		}
 	}
 	return false
-}
-
-// parseOffset reads --offset. A negative number counts from the end.
-func parseOffset(text string, group bool) (host.ReadStart, error) {
-	switch text {
-	case "start":
-		return host.ReadStart{At: host.ReadEarliest}, nil
-	case "end":
-		return host.ReadStart{At: host.ReadLatest}, nil
-	case "":
-		if group {
-			return host.ReadStart{At: host.ReadEarliest}, nil
-		}
-		return host.ReadStart{At: host.ReadLatest}, nil
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	switch {
-	case err != nil:
-		return host.ReadStart{}, usagef("--offset %q: it is start, end, N, or -N", text)
-	case group:
-		return host.ReadStart{}, usagef("--offset %d does not go with --group: a group starts where it has committed, or at start or end", n)
-	}
-	if n < 0 {
-		return host.ReadStart{At: host.ReadLast, Offset: -n}, nil
-	}
-	return host.ReadStart{At: host.ReadOffset, Offset: n}, nil
 }
 
 // printer appends a record as it is printed.
