@@ -38,11 +38,12 @@ type consumption struct {
 
 	stop context.CancelCauseFunc
 
-	mu    sync.Mutex
-	parts map[klamm.TopicPartition]*progress
-	all   []*progress                    // those of revoked partitions too, while records are in flight
-	ends  map[klamm.TopicPartition]int64 // stop_at_end: what is still to be reached
-	atEnd bool                           // there was nothing to read from the start
+	mu     sync.Mutex
+	paused bool // an operator's pause: of all partitions, those to come too
+	parts  map[klamm.TopicPartition]*progress
+	all    []*progress                    // those of revoked partitions too, while records are in flight
+	ends   map[klamm.TopicPartition]int64 // stop_at_end: what is still to be reached
+	atEnd  bool                           // there was nothing to read from the start
 }
 
 // consumeLane is the chain's instances for what is read. Partitions share it.
@@ -86,9 +87,12 @@ func (c *consumption) Assigned(_ context.Context, parts map[string][]int32) {
 	c.mu.Lock()
 	for topic, ids := range parts {
 		for _, id := range ids {
-			pr := newProgress()
-			c.parts[klamm.TopicPartition{Topic: topic, Partition: id}] = pr
+			pr, tp := newProgress(), klamm.TopicPartition{Topic: topic, Partition: id}
+			c.parts[tp] = pr
 			c.all = append(slices.DeleteFunc(c.all, (*progress).empty), pr)
+			if c.paused {
+				c.group.Pause(tp)
+			}
 		}
 	}
 	c.mu.Unlock()

@@ -16,8 +16,9 @@ import (
 // once.
 type pipeline struct {
 	*consumption
-	cfg   PipelineConfig
-	chain *chainRun
+	cfg     PipelineConfig
+	groupID string
+	chain   *chainRun
 }
 
 // Run runs every [pipeline.NAME] until ctx ends, all that have stop_at_end are
@@ -112,7 +113,7 @@ func (h *Host) newPipeline(ctx context.Context, name string, cfg PipelineConfig)
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{consumption: c, cfg: cfg, chain: run}
+	p := &pipeline{consumption: c, cfg: cfg, groupID: group, chain: run}
 	c.name, c.deliver = name, p.forward
 	if cfg.StopAtEnd {
 		if c.ends, err = consume.Remaining(ctx, h.cluster, group, cfg.From); err != nil {

@@ -180,6 +180,10 @@ func (p *progress) sawHighWater(hw int64) {
 func (p *progress) lag() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.lagLocked()
+}
+
+func (p *progress) lagLocked() int64 {
 	if p.position < 0 || p.highWater < p.position {
 		return 0
 	}

@@ -89,7 +89,7 @@ func (d *daemon) serve() error {
 	}
 	var err error
 	d.admin, err = admin.Listen(admin.Config{
-		Listen: d.s.Admin.Listen, Token: d.s.Admin.Token.Reveal(), Ready: d.ready, Metrics: d.metrics.Handler(), Plugins: d.plugins, Logger: d.log,
+		Listen: d.s.Admin.Listen, Token: d.s.Admin.Token.Reveal(), Ready: d.ready, Metrics: d.metrics.Handler(), Plugins: d.plugins, Pipelines: d.pipelines, Logger: d.log,
 	})
 	return err
 }
@@ -110,6 +110,16 @@ func (d *daemon) host(h *host.Host) {
 
 // plugins are the host's, for the admin listener.
 func (d *daemon) plugins() admin.Plugins {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.h == nil {
+		return nil
+	}
+	return d.h
+}
+
+// pipelines are the host's, for the admin listener.
+func (d *daemon) pipelines() admin.Pipelines {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.h == nil {

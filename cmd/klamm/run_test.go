@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // runConfig is a pipeline through a plugin whose module is a file.
@@ -77,10 +78,19 @@ func (d *daemonUnderTest) get(t *testing.T, path string) (int, string) {
 	return r.StatusCode, string(body)
 }
 
+// wantMetric waits for a line of /metrics: a reader of the output topic may see a
+// record before the pipeline has its acknowledgement.
 func (d *daemonUnderTest) wantMetric(t *testing.T, line string) {
 	t.Helper()
-	if _, body := d.get(t, "/metrics"); !strings.Contains(body, line+"\n") {
-		t.Errorf("/metrics lacks %s", line)
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		_, body := d.get(t, "/metrics")
+		if strings.Contains(body, line+"\n") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("/metrics lacks %s", line)
+			return
+		}
 	}
 }
 

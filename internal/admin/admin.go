@@ -1,6 +1,7 @@
 // Package admin is the HTTP listener of `klamm run`: /metrics for Prometheus,
 // /livez and /readyz for whoever restarts processes, /v1/plugins for deploying
-// new modules to the running host.
+// new modules to the running host, /v1/pipelines for pausing and resuming its
+// pipelines.
 //
 // A listener on a loopback address answers only requests whose Host is a
 // loopback name too, so that no web page can reach it by DNS rebinding. On any
@@ -33,7 +34,9 @@ type Config struct {
 	// Plugins returns the host's plugins, nil while it starts or drains. Where
 	// the field is nil there is no /v1/plugins.
 	Plugins func() Plugins
-	Logger  *slog.Logger
+	// Pipelines returns the host's pipelines, as Plugins does its plugins.
+	Pipelines func() Pipelines
+	Logger    *slog.Logger
 }
 
 // Server is a running listener. Its methods are safe for concurrent use.
@@ -82,16 +85,18 @@ func handler(cfg Config, loopback, socket bool) http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, cfg.Ready()) })
 	mux.Handle("GET /metrics", guarded(cfg.Token, cfg.Metrics))
+	gate := gate{token: cfg.Token, change: socket || cfg.Token != ""}
+	if socket {
+		gate.token = "" // whoever may open the socket may do all
+	}
 	if cfg.Plugins != nil {
-		token := cfg.Token
-		if socket {
-			token = "" // whoever may open the socket may do all
-		}
-		api := &pluginAPI{plugins: cfg.Plugins, log: cfg.Logger, change: socket || cfg.Token != ""}
-		api.routes(mux, token)
+		(&pluginAPI{plugins: cfg.Plugins, log: cfg.Logger}).routes(mux, gate)
+	}
+	if cfg.Pipelines != nil {
+		(&pipelineAPI{pipelines: cfg.Pipelines, log: cfg.Logger}).routes(mux, gate)
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "klamm: /metrics /livez /readyz /v1/plugins")
+		fmt.Fprintln(w, "klamm: /metrics /livez /readyz /v1/plugins /v1/pipelines")
 	})
 	if loopback {
 		return localHostOnly(mux)

@@ -58,6 +58,22 @@ func (c *Client) Rollback(ctx context.Context, plugin string) (out DeployAnswer,
 	return out, c.do(ctx, http.MethodPost, "/v1/plugins/"+url.PathEscape(plugin)+"/rollback", nil, nil, &out)
 }
 
+// Pipelines returns the pipelines of the host.
+func (c *Client) Pipelines(ctx context.Context) (out PipelinesAnswer, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/pipelines", nil, nil, &out)
+}
+
+// PausePipeline stops a pipeline's reading and returns the pipelines as they are
+// then.
+func (c *Client) PausePipeline(ctx context.Context, name string) (out PipelinesAnswer, err error) {
+	return out, c.do(ctx, http.MethodPost, "/v1/pipelines/"+url.PathEscape(name)+"/pause", nil, nil, &out)
+}
+
+// ResumePipeline goes on with a paused pipeline.
+func (c *Client) ResumePipeline(ctx context.Context, name string) (out PipelinesAnswer, err error) {
+	return out, c.do(ctx, http.MethodPost, "/v1/pipelines/"+url.PathEscape(name)+"/resume", nil, nil, &out)
+}
+
 // Refusal is the host's own error.
 type Refusal struct {
 	Status int

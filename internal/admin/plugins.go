@@ -59,35 +59,17 @@ type (
 	}
 )
 
-// pluginAPI serves /v1/plugins. Reading needs what /metrics needs. Changing
-// needs the unix socket, whose mode is the permission, or the token, also on a
-// loopback address: any program of any user can reach that.
+// pluginAPI serves /v1/plugins.
 type pluginAPI struct {
 	plugins func() Plugins // nil while the host starts or drains
 	log     *slog.Logger
-	change  bool // whether changing is possible at all
 }
 
-func (a *pluginAPI) routes(mux *http.ServeMux, token string) {
-	mux.Handle("GET /v1/plugins", guarded(token, http.HandlerFunc(a.status)))
-	mux.Handle("GET /v1/plugins/{name}/history", guarded(token, http.HandlerFunc(a.history)))
-	mux.Handle("POST /v1/plugins/{name}/deploy", guarded(token, a.changes(a.deploy)))
-	mux.Handle("POST /v1/plugins/{name}/rollback", guarded(token, a.changes(a.rollback)))
-}
-
-// changes refuses what a web page could have sent, and listeners without a
-// permission.
-func (a *pluginAPI) changes(next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.Header.Get("Origin") != "":
-			refuse(w, http.StatusForbidden, errors.New("requests from web pages are refused"))
-		case !a.change:
-			refuse(w, http.StatusForbidden, errors.New(`plugins are changed over a unix socket or with a token only: set admin.listen = "unix:PATH", or admin.token`))
-		default:
-			next(w, r)
-		}
-	})
+func (a *pluginAPI) routes(mux *http.ServeMux, g gate) {
+	mux.Handle("GET /v1/plugins", g.reads(a.status))
+	mux.Handle("GET /v1/plugins/{name}/history", g.reads(a.history))
+	mux.Handle("POST /v1/plugins/{name}/deploy", g.changes(a.deploy))
+	mux.Handle("POST /v1/plugins/{name}/rollback", g.changes(a.rollback))
 }
 
 func (a *pluginAPI) status(w http.ResponseWriter, _ *http.Request) {
