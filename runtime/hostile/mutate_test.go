@@ -31,26 +31,36 @@ func sources(t testing.TB) [][]byte {
 	return out
 }
 
-// mutations is how many TestMutations tries; the environment asks for more.
-func mutations(t *testing.T) int {
+// mutations is how many TestMutations tries, from which seed on. The environment
+// asks for more, with KLAMM_MUTATIONS and KLAMM_MUTATIONS_SEED.
+func mutations(t *testing.T) (total int, seed uint64) {
 	t.Helper()
-	if s := os.Getenv("KLAMM_MUTATIONS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
+	total = 2000
 	if testing.Short() {
-		return 300
+		total = 300
 	}
-	return 2000
+	total = int(number(t, "KLAMM_MUTATIONS", uint64(total)))
+	return total, number(t, "KLAMM_MUTATIONS_SEED", 20261120)
+}
+
+// number reads a variable of the environment.
+func number(t *testing.T, name string, unset uint64) uint64 {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return unset
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }
 
 // Mutated plugins are refused or run like any other, while the load goes on.
 func TestMutations(t *testing.T) {
-	b, from, total := newBench(t), sources(t), mutations(t)
-	const seed = 20261120
+	b, from := newBench(t), sources(t)
+	total, seed := mutations(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	counts := map[hostile.Fate]int{}
 	for i := range total {

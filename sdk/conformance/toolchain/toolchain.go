@@ -25,10 +25,11 @@ type Language string
 const (
 	C              Language = "c"
 	AssemblyScript Language = "assemblyscript"
+	Rust           Language = "rust"
 )
 
 // Languages returns those that guests are built in, Go apart.
-func Languages() []Language { return []Language{C, AssemblyScript} }
+func Languages() []Language { return []Language{C, AssemblyScript, Rust} }
 
 // ErrMissing is wrapped when the machine has no compiler for the language.
 var ErrMissing = errors.New("not installed; run .ci/toolchains")
@@ -51,6 +52,8 @@ func Build(ctx context.Context, lang Language, dir string) (wasm []byte, err err
 		err = buildC(ctx, root, dir, out)
 	case AssemblyScript:
 		err = buildAssemblyScript(ctx, dir, out)
+	case Rust:
+		err = buildRust(ctx, root, dir, out)
 	default:
 		err = fmt.Errorf("no language %q", lang)
 	}
@@ -158,6 +161,19 @@ func buildAssemblyScript(ctx context.Context, dir, out string) error {
 		return fmt.Errorf("AssemblyScript: %w", ErrMissing)
 	}
 	return run(ctx, dir, "node", asc, source, "-O3", "--noAssert", "--runtime", "minimal", "--use", "abort=", "-o", out)
+}
+
+func buildRust(ctx context.Context, root, dir, out string) error {
+	source, err := only(dir, "*.rs")
+	if err != nil {
+		return err
+	}
+	lib := filepath.Join(filepath.Dir(out), "libklamm.rlib")
+	flags := []string{"--edition", "2021", "--target", "wasm32-unknown-unknown", "-C", "opt-level=3", "-C", "panic=abort", "-D", "warnings"}
+	if err := run(ctx, dir, "/usr/bin/rustc", append(flags, "--crate-type", "rlib", "--crate-name", "klamm", "-o", lib, filepath.Join(root, "sdk/rust/src/lib.rs"))...); err != nil {
+		return err
+	}
+	return run(ctx, dir, "/usr/bin/rustc", append(flags, "-C", "lto", "-C", "strip=symbols", "-C", "linker=wasm-ld", "--crate-type", "cdylib", "--extern", "klamm="+lib, "-o", out, source)...)
 }
 
 // only returns the name of the one file in dir that matches.
