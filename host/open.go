@@ -45,7 +45,7 @@ func (h *Host) openLane(ctx context.Context, run *chainRun, i, lanes int) error 
 func (h *Host) defaultPartitioner() partitioner.DefaultConfig {
 	cfg := &h.cfg.Producer
 	return partitioner.DefaultConfig{
-		BatchSize: int(cfg.BatchSize), IgnoreKeys: cfg.PartitionerIgnoreKeys,
+		BatchSize: max(1, int(cfg.BatchSize)), IgnoreKeys: cfg.PartitionerIgnoreKeys,
 		Adaptive: cfg.PartitionerAdaptive == nil || *cfg.PartitionerAdaptive,
 	}
 }

@@ -18,6 +18,7 @@ type park struct {
 	held   map[string][]parkedRecord
 	any    atomic.Int32
 	tasks  sync.WaitGroup
+	waited atomic.Int64 // nanoseconds
 }
 
 // parkedRecord owns its bytes.
@@ -79,7 +80,9 @@ func (k *park) await(name string) {
 	defer k.tasks.Done()
 	ctx, cancel := context.WithTimeout(k.p.ctx, k.p.cfg.MaxBlock.Std())
 	defer cancel()
+	start := time.Now()
 	_, err := k.p.cluster.AwaitTopic(ctx, name)
+	k.waited.Add(int64(time.Since(start)))
 	if err != nil && k.p.ctx.Err() != nil {
 		err = klamm.ErrClosed
 	}

@@ -217,10 +217,23 @@ func (pl *placer) topic(l *lane, name string) *placeTopic {
 // loads reads the queued bytes of the topics that this placer has seen.
 func (pl *placer) loads(p *Producer) {
 	for name, t := range pl.topics {
+		t.avoid(p)
 		t.load = p.pipeline.Load(name, t.load[:0])
 		if t.view.Load = t.load; len(t.load) != len(t.view.Partitions) {
 			t.view.Load = nil // nothing was ever queued there
 		}
+	}
+}
+
+// avoid takes partitions for unavailable whose broker is stalled, where
+// partitioner_availability_timeout_ms is set.
+func (t *placeTopic) avoid(p *Producer) {
+	adaptive := p.cfg.PartitionerAdaptive
+	if p.cfg.PartitionerAvailability == 0 || adaptive != nil && !*adaptive || t.meta == nil {
+		return
+	}
+	for i, part := range t.meta.Partitions {
+		t.view.Available[i] = part.Leader >= 0 && !p.pipeline.Stalled(part.Leader)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -32,6 +33,7 @@ type Producer struct {
 	facts    interceptor.TopicFacts
 	clock    *clock
 	tally    tally
+	flushed  atomic.Int64 // nanoseconds spent in Flush
 
 	acker  acknowledger
 	notes  handoff[note]
@@ -264,6 +266,8 @@ func (p *Producer) giveBack(sl *slot) {
 // record accepted before it is completed and its callback has returned. Records
 // accepted meanwhile are not waited for. It must not be called from a callback.
 func (p *Producer) Flush(ctx context.Context) error {
+	start := time.Now()
+	defer func() { p.flushed.Add(int64(time.Since(start))) }()
 	done := p.slots.cut()
 	end := p.pipeline.BeginFlush()
 	defer end()

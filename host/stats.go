@@ -1,6 +1,10 @@
 package host
 
-import "time"
+import (
+	"time"
+
+	"github.com/klamm-io/klamm/host/internal/produce"
+)
 
 // Stats is what a host did so far, at one moment.
 type Stats struct {
@@ -41,12 +45,37 @@ type PluginStats struct {
 }
 
 // ProduceStats are the accumulator's and the senders' figures.
+//
+// Totals count from the producer's start, attempts each time. docs/producer.md
+// says which of Kafka's metrics each one stands for.
 type ProduceStats struct {
 	BufferTotal, BufferAvailable int64
-	InFlightRequests             int64
-	Batches, Records, Bytes      int64
-	Retries, Splits              int64
+	BufferWaiters                int64         // Sends that wait for memory
+	BufferWaited                 time.Duration // by all Sends together
+	BufferExhausted              int64         // Sends that ended with ErrBufferFull
+
+	Requests, InFlightRequests int64
+	Batches, Records           int64 // in requests
+	Retries, RecordsRetried    int64 // batches, and records in them
+	RecordsFailed              int64
+	Splits, Expired            int64 // batches
+	Bytes, RecordBytes         int64 // of batches on the wire, and before compression
+
+	BatchSize      Histogram // bytes
+	QueueTime      Histogram // nanoseconds from a batch's first record to its first request
+	RequestLatency Histogram // nanoseconds
+	Throttled      Histogram // nanoseconds of the pauses that brokers asked for
+
+	Connections, ConnectionsFailed int64
+
+	Flushed      time.Duration // spent in Flush
+	MetadataWait time.Duration // of topics whose metadata was not known yet
+	MetadataAge  time.Duration // since the brokers last told
 }
+
+// Histogram is how values were spread: Buckets has, at i, how many were below
+// Base<<i, and in the last place all of them.
+type Histogram = produce.Histogram
 
 // ReloadResult tells what became of one plugin's module file.
 type ReloadResult struct {
@@ -104,8 +133,13 @@ func (h *Host) Stats() Stats {
 func (p *Producer) produceStats() ProduceStats {
 	s := p.pipeline.Stats()
 	return ProduceStats{
-		BufferTotal: s.BufferTotal, BufferAvailable: s.BufferAvailable, InFlightRequests: s.RequestsInFlight,
-		Batches: s.BatchesSent, Records: s.RecordsAppended, Bytes: s.BatchBytes,
-		Retries: s.BatchesRetried, Splits: s.BatchesSplit,
+		BufferTotal: s.BufferTotal, BufferAvailable: s.BufferAvailable,
+		BufferWaiters: int64(s.BufferWaiters), BufferWaited: s.BufferWaited, BufferExhausted: s.BufferExhausted,
+		Requests: s.Requests, InFlightRequests: s.RequestsInFlight, Batches: s.BatchesSent, Records: s.RecordsSent,
+		Retries: s.BatchesRetried, RecordsRetried: s.RecordsRetried, RecordsFailed: s.RecordsFailed,
+		Splits: s.BatchesSplit, Expired: s.BatchesExpired, Bytes: s.BatchSize.Sum, RecordBytes: s.RecordBytes,
+		BatchSize: s.BatchSize, QueueTime: s.QueueTime, RequestLatency: s.RequestLatency, Throttled: s.Throttled,
+		Connections: s.ConnectionsOpened, ConnectionsFailed: s.ConnectionsFailed,
+		Flushed: time.Duration(p.flushed.Load()), MetadataWait: time.Duration(p.park.waited.Load()), MetadataAge: p.cluster.MetadataAge(),
 	}
 }

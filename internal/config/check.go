@@ -80,6 +80,14 @@ func (k *checker) cluster() {
 	}
 	between(k, path("cluster", "dial_timeout"), c.DialTimeout, millis(1), seconds(600))
 	between(k, path("cluster", "metadata_max_age_ms"), c.MetadataMaxAge, millis(100), seconds(24*3600))
+	between(k, path("cluster", "metadata_max_idle_ms"), c.MetadataMaxIdle, seconds(5), seconds(7*24*3600))
+	k.oneOf(path("cluster", "metadata_recovery_strategy"), string(c.MetadataRecovery), metadataRecoveries...)
+	between(k, path("cluster", "reconnect_backoff_ms"), c.ReconnectBackoff, 0, seconds(3600))
+	between(k, path("cluster", "reconnect_backoff_max_ms"), c.ReconnectBackoffMax, 0, seconds(3600))
+	k.backoff("cluster", "reconnect_backoff", c.ReconnectBackoff, c.ReconnectBackoffMax)
+	between(k, path("cluster", "connections_max_idle_ms"), c.ConnectionsMaxIdle, 0, seconds(7*24*3600))
+	between(k, path("cluster", "send_buffer_bytes"), c.SendBuffer, 0, 1<<30)
+	between(k, path("cluster", "receive_buffer_bytes"), c.ReceiveBuffer, 0, 1<<30)
 	between(k, path("cluster", "embedded", "partitions"), c.Embedded.Partitions, 1, 10_000)
 	k.address(path("cluster", "embedded", "listen"), c.Embedded.Listen)
 	for i, topic := range c.Embedded.Topics {

@@ -12,7 +12,7 @@ func (k *checker) producer() {
 	between(k, at("max_in_flight_requests_per_connection"), p.MaxInFlight, 1, math.MaxInt32)
 	between(k, at("retries"), p.Retries, 0, math.MaxInt32)
 	between(k, at("linger_ms"), p.Linger, 0, seconds(3600))
-	between(k, at("batch_size"), p.BatchSize, 1, 1<<30)
+	between(k, at("batch_size"), p.BatchSize, 0, 1<<30)
 	between(k, at("buffer_memory"), p.BufferMemory, 1, 1<<40)
 	between(k, at("max_block_ms"), p.MaxBlock, 0, seconds(24*3600))
 	between(k, at("delivery_timeout_ms"), p.DeliveryTimeout, millis(1), seconds(24*3600))
@@ -22,7 +22,9 @@ func (k *checker) producer() {
 	between(k, at("max_request_size"), p.MaxRequestSize, 1<<10, 1<<30)
 	between(k, at("acknowledgement_slots"), p.Slots, 1, 1<<24)
 	k.compressionLevel(p)
+	between(k, at("partitioner_availability_timeout_ms"), p.PartitionerAvailability, 0, seconds(3600))
 	k.partitioner(at("partitioner"), p.Partitioner)
+	k.stickiness(p)
 	k.idempotence(p)
 	k.deliveryTimeout(p)
 	k.buffers(p)
@@ -120,9 +122,27 @@ func (k *checker) buffers(p *Producer) {
 		k.warn(path("producer", k.given("producer", "batch_size", "max_request_size")),
 			fmt.Sprintf("batch_size %v is larger than max_request_size %v: no batch gets that large", p.BatchSize, p.MaxRequestSize), "")
 	}
-	if p.RetryBackoff > p.RetryBackoffMax {
-		k.warn(path("producer", k.given("producer", "retry_backoff_ms", "retry_backoff_max_ms")),
-			fmt.Sprintf("retry_backoff_ms %v is larger than retry_backoff_max_ms %v, which is used", p.RetryBackoff, p.RetryBackoffMax), "")
+	k.backoff("producer", "retry_backoff", p.RetryBackoff, p.RetryBackoffMax)
+}
+
+// backoff warns where the first wait is longer than the longest.
+func (k *checker) backoff(table, name string, first, most Duration) {
+	if first > most {
+		k.warn(path(table, k.given(table, name+"_ms", name+"_max_ms")),
+			fmt.Sprintf("%s_ms %v is larger than %s_max_ms %v, which is used", name, first, name, most), "")
+	}
+}
+
+// stickiness warns of settings of the default partitioner that change nothing,
+// as Kafka's documentation does.
+func (k *checker) stickiness(p *Producer) {
+	if p.PartitionerAvailability > 0 && p.PartitionerAdaptive != nil && !*p.PartitionerAdaptive {
+		k.warn(path("producer", "partitioner_availability_timeout_ms"),
+			fmt.Sprintf("partitioner_availability_timeout_ms = %v has no effect with partitioner_adaptive_partitioning_enable = false", p.PartitionerAvailability), "")
+	}
+	if p.PartitionerIgnoreKeys && p.Partitioner != "default" {
+		k.warn(path("producer", "partitioner_ignore_keys"),
+			fmt.Sprintf("partitioner_ignore_keys = true has no effect with partitioner = %q", p.Partitioner), "it is a setting of the default partitioner")
 	}
 }
 

@@ -49,9 +49,24 @@ type Cluster struct {
 	AllowAutoCreateTopics bool     `toml:"allow_auto_create_topics"`
 	DialTimeout           Duration `toml:"dial_timeout"`        // default 10s
 	MetadataMaxAge        Duration `toml:"metadata_max_age_ms"` // default 5m
-	Embedded              Embedded `toml:"embedded"`
-	TLS                   TLS      `toml:"tls"`
-	SASL                  SASL     `toml:"sasl"`
+	// MetadataMaxIdle is when a topic that nobody has used is forgotten.
+	// Default 5m.
+	MetadataMaxIdle  Duration         `toml:"metadata_max_idle_ms"`
+	MetadataRecovery MetadataRecovery `toml:"metadata_recovery_strategy"` // default rebootstrap
+	// ReconnectBackoff doubles with each failed connection to a broker, up to
+	// ReconnectBackoffMax. Defaults 50ms and 1s.
+	ReconnectBackoff    Duration `toml:"reconnect_backoff_ms"`
+	ReconnectBackoffMax Duration `toml:"reconnect_backoff_max_ms"`
+	// ConnectionsMaxIdle closes a producer's connection that carried nothing for
+	// so long. Default 9m, below the brokers' 10; 0 leaves it to them.
+	ConnectionsMaxIdle Duration `toml:"connections_max_idle_ms"`
+	// SendBuffer and ReceiveBuffer are the sockets' SO_SNDBUF and SO_RCVBUF.
+	// Default 0: the operating system's, which adapts them.
+	SendBuffer    Size     `toml:"send_buffer_bytes"`
+	ReceiveBuffer Size     `toml:"receive_buffer_bytes"`
+	Embedded      Embedded `toml:"embedded"`
+	TLS           TLS      `toml:"tls"`
+	SASL          SASL     `toml:"sasl"`
 }
 
 // Embedded is the broker inside the process.
@@ -87,7 +102,7 @@ type Producer struct {
 	MaxInFlight           int         `toml:"max_in_flight_requests_per_connection"`
 	Retries               int         `toml:"retries"`              // default MaxInt32
 	Linger                Duration    `toml:"linger_ms"`            // default 5ms
-	BatchSize             Size        `toml:"batch_size"`           // default 16KiB
+	BatchSize             Size        `toml:"batch_size"`           // default 16KiB; 0: each record has a batch of its own
 	BufferMemory          Size        `toml:"buffer_memory"`        // default 32MiB
 	MaxBlock              Duration    `toml:"max_block_ms"`         // default 60s
 	DeliveryTimeout       Duration    `toml:"delivery_timeout_ms"`  // default 120s
@@ -100,6 +115,10 @@ type Producer struct {
 	Partitioner           string      `toml:"partitioner"`          // for topics without a chain; default "default"
 	PartitionerIgnoreKeys bool        `toml:"partitioner_ignore_keys"`
 	PartitionerAdaptive   *bool       `toml:"partitioner_adaptive_partitioning_enable"` // default true
+	// PartitionerAvailability is how long a broker may take nothing of what is
+	// due until records without a key avoid its partitions. Default 0: they never
+	// do.
+	PartitionerAvailability Duration `toml:"partitioner_availability_timeout_ms"`
 	// Slots is how many records may wait for their acknowledgement to be run
 	// through the plugins. Default 131072.
 	Slots int `toml:"acknowledgement_slots"`
@@ -223,6 +242,9 @@ type Acks int16
 
 // Compression is none, gzip, snappy, lz4 or zstd, with Kafka's codec numbers.
 type Compression int8
+
+// MetadataRecovery is rebootstrap or none.
+type MetadataRecovery string
 
 // OffsetReset is earliest, latest or none.
 type OffsetReset string

@@ -30,7 +30,14 @@ func defaultCluster() Cluster {
 		ClientID:         "klamm",
 		DialTimeout:      seconds(10),
 		MetadataMaxAge:   seconds(300),
-		Embedded:         Embedded{Listen: "127.0.0.1:0", Partitions: 4},
+		MetadataMaxIdle:  seconds(300),
+		MetadataRecovery: "rebootstrap",
+
+		ReconnectBackoff:    millis(50),
+		ReconnectBackoffMax: seconds(1),
+		ConnectionsMaxIdle:  seconds(540),
+
+		Embedded: Embedded{Listen: "127.0.0.1:0", Partitions: 4},
 	}
 }
 
@@ -177,7 +184,8 @@ func (p *Producer) deliveryTimeoutSet(isSet func(path ...string) bool) bool {
 // configuration that is whole.
 var zeroIsLegal = map[string]bool{
 	"Producer.Acks": true, "Producer.Retries": true, "Producer.Linger": true, "Producer.MaxBlock": true,
-	"Producer.RetryBackoff": true, "Producer.RetryBackoffMax": true, "Producer.Compression": true,
+	"Producer.RetryBackoff": true, "Producer.RetryBackoffMax": true, "Producer.Compression": true, "Producer.BatchSize": true,
+	"Cluster.ReconnectBackoff": true, "Cluster.ReconnectBackoffMax": true, "Cluster.ConnectionsMaxIdle": true,
 	"Consumer.FetchMaxWait": true, "Plugins.LogRate": true, "Admin.Listen": true, "State.MaxBytes": true,
 }
 

@@ -224,6 +224,7 @@ func (c Compression) MarshalText() ([]byte, error) { return []byte(c.String()), 
 // The words of the settings that choose one of several.
 var (
 	offsetResets        = []string{"earliest", "latest", "none"}
+	metadataRecoveries  = []string{"rebootstrap", "none"}
 	isolationLevels     = []string{"read_committed", "read_uncommitted"}
 	assignors           = []string{"range", "sticky", "cooperative-sticky"}
 	onErrors            = []string{string(Fail), string(Pass), string(Drop), string(DeadLetter)}
@@ -234,6 +235,11 @@ var (
 
 // UnmarshalText reads earliest, latest or none.
 func (v *OffsetReset) UnmarshalText(text []byte) error { return setWord(v, text, offsetResets) }
+
+// UnmarshalText reads rebootstrap or none.
+func (v *MetadataRecovery) UnmarshalText(text []byte) error {
+	return setWord(v, text, metadataRecoveries)
+}
 
 // UnmarshalText reads read_committed or read_uncommitted.
 func (v *IsolationLevel) UnmarshalText(text []byte) error { return setWord(v, text, isolationLevels) }

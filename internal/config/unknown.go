@@ -16,6 +16,8 @@ var otherNames = map[string]string{
 	"plugins": "on_send", "interceptors": "on_send", "interceptor_classes": "on_send", "on_ack": "on_acknowledgement",
 	"workers": "lanes", "instances": "lanes", "linger": "linger_ms", "compression": "compression_type", "codec": "compression_type",
 	"offset_reset": "auto_offset_reset", "start": "auto_offset_reset", "assignor": "partition_assignment_strategy",
+	"compression_gzip_level": "compression_level", "compression_lz4_level": "compression_level", "compression_zstd_level": "compression_level",
+	"socket_connection_setup_timeout_ms": "dial_timeout", "socket_connection_setup_timeout_max_ms": "dial_timeout",
 	"input": "from", "source_topic": "from", "output_topic": "to", "topic": "topics", "ttl": "max_entries",
 }
 
@@ -27,7 +29,9 @@ var notYet = map[string]string{
 	"key_serializer":         "keys and values are bytes here", "value_serializer": "keys and values are bytes here",
 	"key_deserializer": "keys and values are bytes here", "value_deserializer": "keys and values are bytes here",
 	"security_protocol": "use [cluster.tls] and [cluster.sasl]", "sasl_jaas_config": "use [cluster.sasl]",
-	"send_buffer_bytes": "the operating system sizes the buffers", "receive_buffer_bytes": "the operating system sizes the buffers",
+	"enable_metrics_push":                      "brokers are not sent metrics; Prometheus scrapes them from [admin]",
+	"metric_reporters":                         "Prometheus scrapes the metrics from [admin]",
+	"metadata_recovery_rebootstrap_trigger_ms": "the bootstrap servers are asked as soon as no known broker answers",
 }
 
 // unknown reports a key that its table does not have.

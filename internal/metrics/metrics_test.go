@@ -2,6 +2,8 @@ package metrics
 
 import (
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +20,9 @@ func sample() host.Stats {
 		Pipelines: map[string]host.PipelineStats{"clean": {Counts: c, Lag: 7, Commits: 3}},
 		Plugins:   map[string]host.PluginStats{"dedup": {Generation: 2, Digest: "ab", Version: "1.0", Module: "builtin:dedup", LastError: "bad"}},
 		States:    []host.StateStats{{State: "ids", Plugin: "dedup", Entries: 4, Pending: 1, Waiters: 1, Claims: 9, Hits: 2, Evictions: 1, Bytes: 256, UnknownFree: 1}},
-		Produce:   host.ProduceStats{BufferTotal: 100, BufferAvailable: 60, InFlightRequests: 2, Batches: 3, Records: 5, Bytes: 500, Retries: 1, Splits: 1},
+		Produce: host.ProduceStats{BufferTotal: 100, BufferAvailable: 60, InFlightRequests: 2, Batches: 3, Records: 5, Bytes: 500, Retries: 1, Splits: 1,
+			BufferWaited: 1500 * time.Millisecond, BufferExhausted: 2, Requests: 4, RecordsFailed: 6, RecordBytes: 900, MetadataAge: 2 * time.Second,
+			RequestLatency: host.Histogram{Count: 3, Sum: int64(6 * time.Millisecond), Base: 1 << 17, Buckets: [22]int64{1, 2, 3}}},
 	}
 }
 
@@ -67,11 +71,43 @@ func TestScrape(t *testing.T) {
 		`klamm_producer_buffer_bytes 40`,
 		`klamm_producer_in_flight_requests 2`,
 		`klamm_producer_retries_total 1`,
+		`klamm_producer_buffer_available_bytes 60`,
+		`klamm_producer_buffer_wait_seconds_total 1.5`,
+		`klamm_producer_buffer_exhausted_total 2`,
+		`klamm_producer_requests_total 4`,
+		`klamm_producer_record_errors_total 6`,
+		`klamm_producer_uncompressed_bytes_total 900`,
+		`klamm_producer_metadata_age_seconds 2`,
+		`klamm_producer_request_duration_seconds_bucket{le="0.000262144"} 2`,
+		`klamm_producer_request_duration_seconds_sum 0.006`,
+		`klamm_producer_request_duration_seconds_count 3`,
 		`klamm_consumer_lag_records{pipeline="clean"} 7`,
 		`klamm_build_info{go="go1",version="1.2.3"} 1`,
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("missing %s", want)
+		}
+	}
+}
+
+// TestProducerDoc: the names that docs/producer.md gives to Kafka's metrics exist.
+func TestProducerDoc(t *testing.T) {
+	text, err := os.ReadFile("../../docs/producer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "<!-- metrics: begin -->\n")
+	table, _, ok := strings.Cut(rest, "<!-- metrics: end -->\n")
+	names := regexp.MustCompile("klamm_[a-z_]+").FindAllString(table, -1)
+	if !ok || len(names) < 19 {
+		t.Fatalf("docs/producer.md names %d metrics", len(names))
+	}
+	m := New("v", "go1")
+	m.Watch(sample)
+	got := scrape(t, m)
+	for _, name := range names {
+		if !strings.Contains(got, "# TYPE "+name+" ") {
+			t.Errorf("docs/producer.md names %s, which does not exist", name)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/klamm-io/klamm/host"
@@ -39,15 +41,35 @@ var (
 	evictionsDesc = desc("klamm_state_evictions_total", "Entries that made room before their time.", "state", "plugin")
 	bytesDesc     = desc("klamm_state_bytes", "Memory of a plugin's share of a state.", "state", "plugin")
 
-	bufferDesc        = desc("klamm_producer_buffer_bytes", "Buffer memory in use.")
-	bufferLimitDesc   = desc("klamm_producer_buffer_limit_bytes", "Buffer memory in all.")
-	requestsDesc      = desc("klamm_producer_in_flight_requests", "Produce requests without an answer yet.")
-	batchesDesc       = desc("klamm_producer_batches_total", "Record batches sent.")
-	producedDesc      = desc("klamm_producer_records_total", "Records in batches sent.")
-	producedBytesDesc = desc("klamm_producer_bytes_total", "Bytes of batches sent.")
-	retriesDesc       = desc("klamm_producer_retries_total", "Batches sent again.")
-	splitsDesc        = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs          = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc}
+	bufferDesc         = desc("klamm_producer_buffer_bytes", "Buffer memory in use.")
+	bufferLimitDesc    = desc("klamm_producer_buffer_limit_bytes", "Buffer memory in all.")
+	requestsDesc       = desc("klamm_producer_in_flight_requests", "Produce requests without an answer yet.")
+	batchesDesc        = desc("klamm_producer_batches_total", "Record batches sent.")
+	producedDesc       = desc("klamm_producer_records_total", "Records in batches sent.")
+	producedBytesDesc  = desc("klamm_producer_bytes_total", "Bytes of batches sent.")
+	availableDesc      = desc("klamm_producer_buffer_available_bytes", "Buffer memory that is free.")
+	bufferWaitersDesc  = desc("klamm_producer_buffer_waiting_sends", "Sends that wait for buffer memory.")
+	waitedDesc         = desc("klamm_producer_buffer_wait_seconds_total", "Time that Sends waited for buffer memory, all together.")
+	exhaustedDesc      = desc("klamm_producer_buffer_exhausted_total", "Sends that gave up waiting for buffer memory.")
+	allRequestsDesc    = desc("klamm_producer_requests_total", "Produce requests sent.")
+	recordRetriesDesc  = desc("klamm_producer_record_retries_total", "Records in batches sent again.")
+	recordErrorsDesc   = desc("klamm_producer_record_errors_total", "Records that brokers or timeouts failed.")
+	batchesExpiredDesc = desc("klamm_producer_batches_expired_total", "Batches that delivery_timeout_ms ended.")
+	rawBytesDesc       = desc("klamm_producer_uncompressed_bytes_total", "Bytes of batches before compression.")
+	batchSizeDesc      = desc("klamm_producer_batch_size_bytes", "Bytes of one batch on the wire.")
+	queueTimeDesc      = desc("klamm_producer_queue_duration_seconds", "Time from a batch's first record to its first request.")
+	latencyDesc        = desc("klamm_producer_request_duration_seconds", "Time from a request to its answer.")
+	throttleDesc       = desc("klamm_producer_throttle_duration_seconds", "Pauses that brokers asked for.")
+	connectionsDesc    = desc("klamm_producer_connections_total", "Connections opened for records.")
+	connFailedDesc     = desc("klamm_producer_connections_failed_total", "Connections for records that could not be opened or broke.")
+	flushDesc          = desc("klamm_producer_flush_seconds_total", "Time spent in Flush.")
+	metadataWaitDesc   = desc("klamm_producer_metadata_wait_seconds_total", "Time that records waited for their topic's metadata, by topic.")
+	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
+	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
+	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
+		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc}
 )
 
 // Describe implements prometheus.Collector.
@@ -84,6 +106,19 @@ func (s sink) counter(d *prometheus.Desc, v int64, labels ...string) {
 
 func (s sink) gauge(d *prometheus.Desc, v int64, labels ...string) {
 	s.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+}
+
+func (s sink) seconds(d *prometheus.Desc, kind prometheus.ValueType, v time.Duration) {
+	s.ch <- prometheus.MustNewConstMetric(d, kind, v.Seconds())
+}
+
+// histogram gives values in units, such as time.Second for nanoseconds.
+func (s sink) histogram(d *prometheus.Desc, h *host.Histogram, unit time.Duration) {
+	buckets := make(map[float64]uint64, len(h.Buckets))
+	for i, n := range h.Buckets[:len(h.Buckets)-1] {
+		buckets[float64(h.Base<<i)/float64(unit)] = uint64(n)
+	}
+	s.ch <- prometheus.MustNewConstHistogram(d, uint64(h.Count), float64(h.Sum)/float64(unit), buckets)
 }
 
 func (s sink) counts(pipeline string, c host.Counts) {
@@ -130,4 +165,23 @@ func (s sink) produce(p host.ProduceStats) {
 	s.counter(producedBytesDesc, p.Bytes)
 	s.counter(retriesDesc, p.Retries)
 	s.counter(splitsDesc, p.Splits)
+
+	s.gauge(availableDesc, p.BufferAvailable)
+	s.gauge(bufferWaitersDesc, p.BufferWaiters)
+	s.seconds(waitedDesc, prometheus.CounterValue, p.BufferWaited)
+	s.counter(exhaustedDesc, p.BufferExhausted)
+	s.counter(allRequestsDesc, p.Requests)
+	s.counter(recordRetriesDesc, p.RecordsRetried)
+	s.counter(recordErrorsDesc, p.RecordsFailed)
+	s.counter(batchesExpiredDesc, p.Expired)
+	s.counter(rawBytesDesc, p.RecordBytes)
+	s.histogram(batchSizeDesc, &p.BatchSize, 1)
+	s.histogram(queueTimeDesc, &p.QueueTime, time.Second)
+	s.histogram(latencyDesc, &p.RequestLatency, time.Second)
+	s.histogram(throttleDesc, &p.Throttled, time.Second)
+	s.counter(connectionsDesc, p.Connections)
+	s.counter(connFailedDesc, p.ConnectionsFailed)
+	s.seconds(flushDesc, prometheus.CounterValue, p.Flushed)
+	s.seconds(metadataWaitDesc, prometheus.CounterValue, p.MetadataWait)
+	s.seconds(metadataAgeDesc, prometheus.GaugeValue, p.MetadataAge)
 }

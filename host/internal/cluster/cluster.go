@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -52,6 +53,8 @@ type Cluster struct {
 	controller int32
 	onChange   map[int]func(*Topic)
 	watchers   int           // numbers the functions in onChange
+	toldAt     time.Time     // of the last metadata answer
+	oldEpoch   uint32        // the highest Topic.Epoch among those forgotten
 	changed    []*Topic      // not yet told to onChange
 	kick       chan struct{} // wakes the metadata goroutine
 }
@@ -162,8 +165,16 @@ func (c *Cluster) NewClient(conf *sarama.Config) (sarama.Client, error) {
 func (c *Cluster) Config() *sarama.Config {
 	conf := *c.settings.sarama
 	conf.Net.Proxy.Enable = true
-	conf.Net.Proxy.Dialer = &clientDialer{tls: c.settings.tls, timeout: c.settings.dialTimeout}
+	conf.Net.Proxy.Dialer = &clientDialer{tls: c.settings.tls, sockets: c.settings.sockets, timeout: c.settings.dialTimeout}
 	return &conf
+}
+
+// Links returns how connections are kept: the first and the longest wait before
+// one that could not be opened is tried again (reconnect_backoff_ms and
+// reconnect_backoff_max_ms), and after how long without use one is closed
+// (connections_max_idle_ms, 0 for never).
+func (c *Cluster) Links() (reconnect, reconnectMax, maxIdle time.Duration) {
+	return c.settings.reconnect, c.settings.reconnectMax, c.settings.connMaxIdle
 }
 
 // Close ends the cluster's own connections and waits for its goroutine. Those
@@ -190,9 +201,9 @@ type candidate struct {
 	addr string
 }
 
-// candidates are the known brokers in any order and then the bootstrap
-// servers: when all known ones are gone, those find the cluster again
-// (KIP-899).
+// candidates are the known brokers in any order and then, where
+// metadata_recovery_strategy allows it, the bootstrap servers: when all known
+// ones are gone, those find the cluster again (KIP-899).
 func (c *Cluster) candidates() []candidate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,6 +212,9 @@ func (c *Cluster) candidates() []candidate {
 		list = append(list, candidate{id, addr})
 	}
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	if !c.settings.rebootstrap && len(list) > 0 {
+		return list
+	}
 	known := slices.Collect(maps.Values(c.brokers))
 	for _, addr := range c.settings.addrs {
 		if !slices.Contains(known, addr) {

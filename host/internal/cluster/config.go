@@ -18,6 +18,7 @@ const (
 	defaultClientID       = "klamm"
 	defaultDialTimeout    = 10 * time.Second
 	defaultMetadataMaxAge = 5 * time.Minute
+	defaultMetadataIdle   = 5 * time.Minute
 )
 
 // requestTimeout bounds one answer of a broker to a request of sarama's.
@@ -31,13 +32,18 @@ var protocolVersion = sarama.V4_0_0_0
 
 // settings are a checked configuration.
 type settings struct {
-	addrs       []string
-	dialTimeout time.Duration
-	maxAge      time.Duration
-	autoCreate  bool
-	tls         *tls.Config // nil: plaintext
-	sasl        config.SASL
-	sarama      *sarama.Config // without a dialer
+	addrs                   []string
+	dialTimeout             time.Duration
+	maxAge                  time.Duration
+	maxIdle                 time.Duration // of a topic
+	connMaxIdle             time.Duration // 0: for ever
+	reconnect, reconnectMax time.Duration
+	rebootstrap             bool // KIP-899
+	autoCreate              bool
+	sockets                 socketBuffers
+	tls                     *tls.Config // nil: plaintext
+	sasl                    config.SASL
+	sarama                  *sarama.Config // without a dialer
 }
 
 func newSettings(cfg *config.Cluster, o Options) (*settings, error) {
@@ -45,7 +51,12 @@ func newSettings(cfg *config.Cluster, o Options) (*settings, error) {
 		addrs:       cfg.BootstrapServers,
 		dialTimeout: orDefault(cfg.DialTimeout.Std(), defaultDialTimeout),
 		maxAge:      orDefault(cfg.MetadataMaxAge.Std(), defaultMetadataMaxAge),
+		maxIdle:     orDefault(cfg.MetadataMaxIdle.Std(), defaultMetadataIdle),
+		connMaxIdle: cfg.ConnectionsMaxIdle.Std(),
+		reconnect:   cfg.ReconnectBackoff.Std(), reconnectMax: cfg.ReconnectBackoffMax.Std(),
+		rebootstrap: cfg.MetadataRecovery != "none",
 		autoCreate:  cfg.AllowAutoCreateTopics,
+		sockets:     socketBuffers{send: int(cfg.SendBuffer), receive: int(cfg.ReceiveBuffer)},
 		sasl:        cfg.SASL,
 	}
 	var err error

@@ -101,7 +101,7 @@ func (c *Cluster) open(ctx context.Context, id int32, addr string) (*link, error
 	defer cancel()
 
 	l := &link{id: id, addr: addr, clientID: c.settings.sarama.ClientID, broker: sarama.NewBroker(addr)}
-	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, dialTimeout: c.settings.dialTimeout}
+	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, sockets: c.settings.sockets, dialTimeout: c.settings.dialTimeout}
 	conf := *c.settings.sarama
 	conf.Net.Proxy.Enable = true
 	conf.Net.Proxy.Dialer = l.dialer
@@ -173,6 +173,7 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 type captureDialer struct {
 	ctx         context.Context
 	tls         *tls.Config
+	sockets     socketBuffers
 	dialTimeout time.Duration
 
 	mu      sync.Mutex
@@ -192,6 +193,10 @@ func (d *captureDialer) Dial(network, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.sockets.set(raw); err != nil {
+		raw.Close()
+		return nil, err
+	}
 	if d.tls != nil {
 		if raw, err = d.handshake(raw, addr); err != nil {
 			return nil, err
@@ -205,6 +210,28 @@ func (d *captureDialer) Dial(network, addr string) (net.Conn, error) {
 	}
 	d.raw, d.conn = raw, &firstAnswerConn{Conn: raw, plain: d.tls == nil, answered: &d.answered}
 	return d.conn, nil
+}
+
+// socketBuffers are the sizes of a socket's buffers in bytes; 0 leaves them to
+// the operating system.
+type socketBuffers struct{ send, receive int }
+
+func (s socketBuffers) set(conn net.Conn) error {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	if s.send > 0 {
+		if err := tcp.SetWriteBuffer(s.send); err != nil {
+			return fmt.Errorf("send_buffer_bytes %d: %w", s.send, err)
+		}
+	}
+	if s.receive > 0 {
+		if err := tcp.SetReadBuffer(s.receive); err != nil {
+			return fmt.Errorf("receive_buffer_bytes %d: %w", s.receive, err)
+		}
+	}
+	return nil
 }
 
 func (d *captureDialer) handshake(raw net.Conn, addr string) (net.Conn, error) {
@@ -278,11 +305,12 @@ func (c *firstAnswerConn) Read(p []byte) (int, error) {
 // clientDialer is for sarama clients that keep their connections.
 type clientDialer struct {
 	tls     *tls.Config
+	sockets socketBuffers
 	timeout time.Duration
 }
 
 func (d *clientDialer) Dial(network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.timeout, errDialTimeout{d.timeout})
 	defer cancel()
-	return (&captureDialer{ctx: ctx, tls: d.tls, dialTimeout: d.timeout}).Dial(network, addr)
+	return (&captureDialer{ctx: ctx, tls: d.tls, sockets: d.sockets, dialTimeout: d.timeout}).Dial(network, addr)
 }

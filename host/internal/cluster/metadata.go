@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -31,6 +32,7 @@ type entry struct {
 	topic *Topic // last known facts, nil when there are none
 	err   error  // of the last answer, nil when it had facts
 
+	usedAt       time.Time // when somebody was last found to use it
 	wanted       bool      // asked for, or trouble that time may mend
 	asked        time.Time // zero: never
 	fruitless    int       // requests in a row without news
@@ -51,7 +53,13 @@ func (c *Cluster) entryLocked(name string) *entry {
 // Topic returns what is known of a topic, nil when nothing is yet. It takes no
 // lock. It stays what it was while brokers say for a moment that they do not
 // know the topic.
-func (c *Cluster) Topic(name string) *Topic { return (*c.topics.Load())[name] }
+func (c *Cluster) Topic(name string) *Topic {
+	t := (*c.topics.Load())[name]
+	if t != nil && !t.used.Load() {
+		t.used.Store(true)
+	}
+	return t
+}
 
 // Leader returns a partition's leader and its epoch, -1 when they are not known.
 func (c *Cluster) Leader(topic string, partition int32) (broker, epoch int32) {
@@ -108,6 +116,17 @@ func (c *Cluster) wake() {
 	}
 }
 
+// MetadataAge returns how long ago a broker last told about topics, 0 when none
+// was asked yet.
+func (c *Cluster) MetadataAge() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.toldAt.IsZero() {
+		return 0
+	}
+	return time.Since(c.toldAt)
+}
+
 // SetLeader takes a broker's hint at a new leader (KIP-951). A hint with an
 // older epoch than is known is ignored.
 func (c *Cluster) SetLeader(topic string, partition, broker, epoch int32) {
@@ -126,6 +145,9 @@ func (c *Cluster) SetLeader(topic string, partition, broker, epoch int32) {
 // publishLocked makes t what is known. OnChange hears of it on the metadata
 // goroutine.
 func (c *Cluster) publishLocked(e *entry, t *Topic) {
+	if t != nil && t.used == nil {
+		t.used = new(atomic.Bool)
+	}
 	e.topic = t
 	topics := maps.Clone(*c.topics.Load())
 	if t == nil {
@@ -258,6 +280,10 @@ func (c *Cluster) due(now time.Time) (names []string, wait time.Duration) {
 			wait = min(wait, d)
 			continue
 		}
+		if c.isIdleLocked(e, now) {
+			c.forgetLocked(e)
+			continue
+		}
 		names = append(names, name)
 		e.asked = now
 		// A Refresh from here on wants a newer answer than this one.
@@ -265,6 +291,26 @@ func (c *Cluster) due(now time.Time) (names []string, wait time.Duration) {
 	}
 	slices.Sort(names)
 	return names, wait
+}
+
+// isIdleLocked reports whether a topic was not used for metadata_max_idle_ms. It
+// is asked when the topic's metadata is due for its age.
+func (c *Cluster) isIdleLocked(e *entry, now time.Time) bool {
+	if e.topic == nil || e.topic.used.Swap(false) || e.usedAt.IsZero() {
+		e.usedAt = now
+		return false
+	}
+	return !e.wanted && now.Sub(e.usedAt) >= c.settings.maxIdle
+}
+
+// forgetLocked drops what is known of a topic that nobody uses, so that what is
+// kept and asked for does not grow with every topic that was ever used. Its next
+// user asks for it.
+func (c *Cluster) forgetLocked(e *entry) {
+	c.log.Debug("topic is not used any more", "topic", e.name)
+	c.oldEpoch = max(c.oldEpoch, e.topic.Epoch)
+	c.publishLocked(e, nil)
+	delete(c.entries, e.name)
 }
 
 // backoff doubles from refreshBackoff to refreshBackoffMax, with a fifth of
@@ -319,6 +365,7 @@ func (c *Cluster) requestMetadata(ctx context.Context, l *link, names []string, 
 			c.brokers[b.ID()] = b.Addr()
 		}
 		c.controller = resp.ControllerID
+		c.toldAt = time.Now()
 		c.mu.Unlock()
 	}
 	return resp, nil
@@ -336,6 +383,9 @@ func (c *Cluster) take(names []string, resp *sarama.MetadataResponse, err error)
 	defer c.mu.Unlock()
 	for _, name := range names {
 		e := c.entries[name]
+		if e == nil {
+			continue
+		}
 		if err != nil {
 			c.answerLocked(e, nil, err)
 		} else {
@@ -355,7 +405,12 @@ func (c *Cluster) answerLocked(e *entry, answer *sarama.TopicMetadata, err error
 		e.err = brokerError(answer.Err, nil)
 	default:
 		var t *Topic
-		if t, e.err = merge(before, answer); e.err == nil && t != before && len(t.Partitions) > 0 {
+		if t, e.err = merge(before, answer); e.err == nil && before == nil {
+			// Whoever remembers a forgotten topic by its epoch must not take
+			// this one for it.
+			t.Epoch += c.oldEpoch
+		}
+		if e.err == nil && t != before && len(t.Partitions) > 0 {
 			c.publishLocked(e, t)
 		}
 	}

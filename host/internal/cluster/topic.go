@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/IBM/sarama"
 )
@@ -17,6 +18,8 @@ type Topic struct {
 	Epoch uint32
 	// Partitions are in the order of their numbers, without gaps.
 	Partitions []Partition
+
+	used *atomic.Bool // since the metadata goroutine looked last; shared by all versions
 }
 
 // Partition is one partition's leader.
@@ -36,6 +39,9 @@ const maxPartitions = 1 << 20
 // fewer.
 func merge(old *Topic, answer *sarama.TopicMetadata) (*Topic, error) {
 	t := &Topic{Name: answer.Name, ID: answer.Uuid}
+	if old != nil {
+		t.used = old.used
+	}
 	count := 0
 	for _, p := range answer.Partitions {
 		if p.ID < 0 || p.ID >= maxPartitions {

@@ -25,6 +25,9 @@ type Cluster interface {
 	Dial(ctx context.Context, broker int32) (*cluster.Conn, error)
 	// InitProducerID asks for a producer id and epoch.
 	InitProducerID(ctx context.Context, transactionalID string, timeout time.Duration, pid int64, epoch int16) (int64, int16, error)
+	// Links returns reconnect_backoff_ms, reconnect_backoff_max_ms and
+	// connections_max_idle_ms.
+	Links() (reconnect, reconnectMax, maxIdle time.Duration)
 	// Config returns a copy of the sarama configuration; the pipeline takes the
 	// client id from it.
 	Config() *sarama.Config

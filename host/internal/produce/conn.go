@@ -41,12 +41,14 @@ type conn struct {
 	err     error      // why the connection is of no more use
 	useful  bool       // it has brought an answer
 	idle    bool       // it ended with nothing pending
+	usedAt  time.Duration
 	timer   *time.Timer
 	armed   bool
 }
 
 var (
 	errRequestTimeout = errors.New("no answer within request_timeout_ms")
+	errIdle           = errors.New("closed after connections_max_idle_ms")
 	errNotAsked       = errors.New("an answer without a request")
 )
 
@@ -59,9 +61,12 @@ func newConn(s *sender, t transport) (*conn, error) {
 	if s.pipeline.set.codec == codecZstd && version < firstZstd {
 		return nil, &klamm.BrokerError{Code: klamm.CodeUnsupportedVersion, Message: fmt.Sprintf("broker %d is too old for compression_type = \"zstd\"", s.broker)}
 	}
-	c := &conn{sender: s, transport: t, version: version}
+	c := &conn{sender: s, transport: t, version: version, usedAt: s.pipeline.now()}
 	c.timer = time.AfterFunc(time.Hour, c.checkTimeout)
 	c.timer.Stop()
+	if idle := s.pipeline.set.idle; idle > 0 {
+		c.timer.Reset(idle)
+	}
 	// The sender may hang in a write when the pipeline ends.
 	c.unwatch = context.AfterFunc(s.pipeline.ctx, func() { c.fail(errEnded) })
 	s.pipeline.running.Add(1)
@@ -133,6 +138,7 @@ func (c *conn) pop() {
 	copy(c.pending, c.pending[1:])
 	c.pending[len(c.pending)-1] = nil
 	c.pending = c.pending[:len(c.pending)-1]
+	c.usedAt = c.sender.pipeline.now()
 }
 
 // oldest returns the request that is answered next, nil if there is none.
@@ -155,6 +161,7 @@ func (c *conn) popUnanswered(r *request) {
 	}
 	c.pending = c.pending[:0]
 	c.useful = true
+	c.usedAt = c.sender.pipeline.now()
 	c.mu.Unlock()
 	<-r.written
 	c.sender.answered(r, 0)
@@ -176,12 +183,13 @@ func (c *conn) fail(err error) {
 	c.transport.Close()
 }
 
-// checkTimeout runs when the oldest request may have waited too long.
+// checkTimeout runs when the oldest request may have waited too long, or the
+// connection may have been without use for too long.
 func (c *conn) checkTimeout() {
 	c.mu.Lock()
 	if c.err != nil || len(c.pending) == 0 {
 		c.armed = false
-		c.mu.Unlock()
+		c.checkIdle() // unlocks
 		return
 	}
 	if left := c.pending[0].deadline - c.sender.pipeline.now(); left > 0 {
@@ -191,6 +199,26 @@ func (c *conn) checkTimeout() {
 	}
 	c.mu.Unlock()
 	c.fail(fmt.Errorf("broker %d: %w %s", c.sender.broker, errRequestTimeout, c.sender.pipeline.set.request))
+}
+
+// checkIdle closes a connection without use before the broker does: a request
+// that crosses the broker's closing would be sent in vain. It unlocks c.mu.
+func (c *conn) checkIdle() {
+	idle := c.sender.pipeline.set.idle
+	if c.err != nil || idle == 0 {
+		c.mu.Unlock()
+		return
+	}
+	if left := c.usedAt + idle - c.sender.pipeline.now(); left > 0 {
+		c.timer.Reset(left)
+		c.mu.Unlock()
+		return
+	}
+	// Retired, not broken. It is done under the lock: no request can slip in.
+	c.err = fmt.Errorf("broker %d: %w %s", c.sender.broker, errIdle, idle)
+	c.useful, c.idle = true, true
+	c.mu.Unlock()
+	c.transport.Close()
 }
 
 // read takes answers until the connection ends, then gives back what is left.

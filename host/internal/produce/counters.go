@@ -7,15 +7,20 @@ import (
 
 // counters are Stats as they are counted: per batch, never per record.
 type counters struct {
-	ackedRecords, failedRecords, unknownRecords, retriedRecords atomic.Int64
+	sentRecords, ackedRecords, failedRecords, unknownRecords, retriedRecords atomic.Int64
 
 	sentBatches, ackedBatches, retriedBatches, splits, expired atomic.Int64
-	batchBytes, recordBytes                                    atomic.Int64
-	queueTime, queueTimeMax                                    atomic.Int64
+	recordBytes                                                atomic.Int64
+	batchSize, queueTime                                       histogram
 
-	requests, requestsInFlight, requestsAnswered atomic.Int64
-	latency, latencyMax, throttled               atomic.Int64
-	connections, connectionsFailed               atomic.Int64
+	requests, requestsInFlight     atomic.Int64
+	latency, throttled             histogram
+	connections, connectionsFailed atomic.Int64
+}
+
+func (c *counters) init() {
+	c.batchSize.base = histogramSizes
+	c.queueTime.base, c.latency.base, c.throttled.base = histogramTimes, histogramTimes, histogramTimes
 }
 
 func raise(m *atomic.Int64, v int64) {
@@ -29,28 +34,28 @@ func raise(m *atomic.Int64, v int64) {
 
 // took counts a batch's first attempt.
 func (c *counters) took(waited time.Duration) {
-	c.queueTime.Add(int64(waited))
-	raise(&c.queueTimeMax, int64(waited))
+	c.queueTime.observe(int64(waited))
 }
 
 // packed counts a batch's bytes when they are known.
 func (c *counters) packed(b *batch) {
-	c.batchBytes.Add(int64(b.size()))
+	c.batchSize.observe(int64(b.size()))
 	c.recordBytes.Add(int64(b.raw))
 }
 
-func (c *counters) sent(batches int) {
+func (c *counters) sent(batches int, records int64) {
 	c.sentBatches.Add(int64(batches))
+	c.sentRecords.Add(records)
 	c.requests.Add(1)
 	c.requestsInFlight.Add(1)
 }
 
 func (c *counters) answered(latency, throttle time.Duration) {
 	c.requestsInFlight.Add(-1)
-	c.requestsAnswered.Add(1)
-	c.latency.Add(int64(latency))
-	raise(&c.latencyMax, int64(latency))
-	c.throttled.Add(int64(throttle))
+	c.latency.observe(int64(latency))
+	if throttle > 0 {
+		c.throttled.observe(int64(throttle))
+	}
 }
 
 func (c *counters) retried(batches, records int32) {

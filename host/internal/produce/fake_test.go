@@ -37,6 +37,7 @@ type fakeNetwork struct {
 	pidErr     error
 	minVersion int16
 	maxVersion int16
+	maxIdle    time.Duration
 	conns      []*fakeConn
 	serving    sync.WaitGroup
 
@@ -58,6 +59,10 @@ func newFakeNetwork(t *testing.T, partitions int) *fakeNetwork {
 }
 
 func (n *fakeNetwork) clientID() string { return "test" }
+
+func (n *fakeNetwork) links() (backoff, time.Duration) {
+	return backoff{first: 50 * time.Millisecond, max: time.Second}, n.maxIdle
+}
 
 func (n *fakeNetwork) partitions(topic string) (int, [16]byte) {
 	n.mu.Lock()

@@ -85,6 +85,7 @@ func newPipeline(cfg *config.Producer, n network, complete func(*Completion), lo
 	if err != nil {
 		return nil, fmt.Errorf("producer: %w", err)
 	}
+	set.reconnect, set.idle = n.links()
 	compressor, err := newCompressor(set.codec, set.level)
 	if err != nil {
 		return nil, fmt.Errorf("producer: %w", err)
@@ -99,6 +100,7 @@ func newPipeline(cfg *config.Producer, n network, complete func(*Completion), lo
 		idle:       make(chan struct{}, 1),
 		closed:     make(chan struct{}),
 	}
+	p.count.init()
 	p.topics.Store(&map[string]*topic{})
 	p.mem = newMemory(set.memory, p.kickAll)
 	p.keeper = newKeeper(p)
@@ -174,6 +176,22 @@ func (p *Pipeline) Load(topic string, dst []uint32) []uint32 {
 	return dst
 }
 
+// Stalled reports whether a broker has taken nothing of what is due for it for
+// partitioner_availability_timeout_ms. It is always false where that is 0.
+func (p *Pipeline) Stalled(broker int32) bool {
+	if p.set.stalled == 0 {
+		return false
+	}
+	p.sendersMu.Lock()
+	s := p.senders[broker]
+	p.sendersMu.Unlock()
+	if s == nil {
+		return false
+	}
+	since := time.Duration(s.blocked.Load())
+	return since > 0 && p.now()-since > p.set.stalled
+}
+
 // BeginFlush makes every batch ready at once until end is called. Flushes may
 // overlap.
 func (p *Pipeline) BeginFlush() (end func()) {
@@ -234,6 +252,7 @@ func (p *Pipeline) Stats() Stats {
 		BufferAvailable:   p.mem.free.Load(),
 		BufferWaited:      time.Duration(p.mem.waited.Load()),
 		BufferExhausted:   p.mem.exhausted.Load(),
+		RecordsSent:       c.sentRecords.Load(),
 		RecordsAcked:      c.ackedRecords.Load(),
 		RecordsFailed:     c.failedRecords.Load(),
 		RecordsUnknown:    c.unknownRecords.Load(),
@@ -244,16 +263,13 @@ func (p *Pipeline) Stats() Stats {
 		BatchesRetried:    c.retriedBatches.Load(),
 		BatchesSplit:      c.splits.Load(),
 		BatchesExpired:    c.expired.Load(),
-		BatchBytes:        c.batchBytes.Load(),
+		BatchSize:         c.batchSize.snapshot(),
 		RecordBytes:       c.recordBytes.Load(),
-		QueueTime:         time.Duration(c.queueTime.Load()),
-		QueueTimeMax:      time.Duration(c.queueTimeMax.Load()),
+		QueueTime:         c.queueTime.snapshot(),
 		Requests:          c.requests.Load(),
 		RequestsInFlight:  c.requestsInFlight.Load(),
-		RequestsAnswered:  c.requestsAnswered.Load(),
-		RequestLatency:    time.Duration(c.latency.Load()),
-		RequestLatencyMax: time.Duration(c.latencyMax.Load()),
-		Throttled:         time.Duration(c.throttled.Load()),
+		RequestLatency:    c.latency.snapshot(),
+		Throttled:         c.throttled.snapshot(),
 		ConnectionsOpened: c.connections.Load(),
 		ConnectionsFailed: c.connectionsFailed.Load(),
 		ProducerID:        -1,

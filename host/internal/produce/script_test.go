@@ -470,7 +470,7 @@ func (s *script) stats(names []string) {
 		case "expired":
 			s.printf("expired=%d\n", st.BatchesExpired)
 		case "throttled":
-			s.printf("throttled=%s\n", st.Throttled)
+			s.printf("throttled=%s\n", time.Duration(st.Throttled.Sum))
 		case "unknown":
 			s.printf("unknown=%d\n", st.RecordsUnknown)
 		default:

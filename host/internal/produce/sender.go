@@ -43,6 +43,9 @@ type sender struct {
 	failures atomic.Int32
 	// throttled is until when the broker wants no requests.
 	throttled atomic.Int64
+	// blocked is since when nothing could be sent although there was something;
+	// 0 while that is not so.
+	blocked atomic.Int64
 
 	// The rest belongs to the goroutine.
 	ended   []endedBatch // given up by partition.look, to be completed
@@ -160,6 +163,7 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 	for {
 		s.collect()
 		if len(s.active) == 0 {
+			s.blocked.Store(0)
 			return never, false
 		}
 		now := s.pipeline.now()
@@ -171,20 +175,31 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 			}
 		}
 		if s.conn == nil {
+			s.block(now)
 			return s.dial(now), true
 		}
 		if until := time.Duration(s.throttled.Load()); now < until {
+			s.block(now)
 			return until, true
 		}
 		if !s.conn.room() {
+			s.block(now)
 			return never, true
 		}
+		s.blocked.Store(0)
 		r, at := s.gather(now)
 		s.settleEnded()
 		if r == nil {
 			return at, false
 		}
 		s.send(r)
+	}
+}
+
+// block notes since when nothing can be sent.
+func (s *sender) block(now time.Duration) {
+	if s.blocked.Load() == 0 {
+		s.blocked.Store(int64(max(now, 1)))
 	}
 }
 
@@ -318,7 +333,9 @@ func (s *sender) done(r *request) {
 func (s *sender) send(r *request) {
 	p := s.pipeline
 	slices.SortStableFunc(r.batches, func(a, b *batch) int { return cmp.Compare(a.part.topic.index, b.part.topic.index) })
+	records := int64(0)
 	for _, b := range r.batches {
+		records += int64(b.header.count)
 		first := !b.packed
 		b.seal(p)
 		if first {
@@ -329,7 +346,7 @@ func (s *sender) send(r *request) {
 	r.id = s.nextID
 	r.sentAt = p.now()
 	r.deadline = r.sentAt + p.set.request
-	p.count.sent(len(r.batches))
+	p.count.sent(len(r.batches), records)
 	if s.conn.send(r) {
 		return
 	}

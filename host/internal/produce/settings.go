@@ -20,6 +20,8 @@ type settings struct {
 	request    time.Duration
 	backoff    backoff
 	reconnect  backoff
+	idle       time.Duration // after which a connection is closed; 0: never
+	stalled    time.Duration // partitioner_availability_timeout_ms; 0: never
 	batchSize  int
 	maxRequest int
 	memory     int64
@@ -43,7 +45,7 @@ func newSettings(c *config.Producer) (settings, error) {
 		delivery:    c.DeliveryTimeout.Std(),
 		request:     c.RequestTimeout.Std(),
 		backoff:     backoff{first: c.RetryBackoff.Std(), max: c.RetryBackoffMax.Std()},
-		reconnect:   backoff{first: 50 * time.Millisecond, max: time.Second},
+		stalled:     c.PartitionerAvailability.Std(),
 		batchSize:   int(c.BatchSize),
 		maxRequest:  int(c.MaxRequestSize),
 		memory:      int64(c.BufferMemory),
@@ -83,6 +85,9 @@ func (s *settings) problems() (all []error) {
 	}
 	if s.delivery < s.linger+s.request {
 		refuse("delivery_timeout_ms %s is shorter than linger_ms %s plus request_timeout_ms %s", s.delivery, s.linger, s.request)
+	}
+	if s.stalled < 0 {
+		refuse("partitioner_availability_timeout_ms must not be negative: %s", s.stalled)
 	}
 	if s.memory <= 0 {
 		refuse("buffer_memory must be above 0, not %d", s.memory)

@@ -11,6 +11,7 @@ type Stats struct {
 	BufferExhausted int64         // calls of Reserve that ended with klamm.ErrBufferFull
 
 	RecordsAppended int64
+	RecordsSent     int64 // in attempts
 	RecordsAcked    int64
 	RecordsFailed   int64 // of them unknown: RecordsUnknown
 	RecordsUnknown  int64 // klamm.ErrOutcomeUnknown
@@ -20,20 +21,17 @@ type Stats struct {
 	BatchesSent    int64 // attempts
 	BatchesAcked   int64
 	BatchesRetried int64
-	BatchesSplit   int64         // after MESSAGE_TOO_LARGE
-	BatchesExpired int64         // by delivery_timeout
-	BatchBytes     int64         // on the wire, first attempts
-	RecordBytes    int64         // of the same batches, before compression
-	QueueTime      time.Duration // of all batches, from the first record to the first attempt
-	QueueTimeMax   time.Duration
-	QueuedBytes    int64 // of records that wait for a request
+	BatchesSplit   int64     // after MESSAGE_TOO_LARGE
+	BatchesExpired int64     // by delivery_timeout
+	BatchSize      Histogram // bytes on the wire, first attempts
+	RecordBytes    int64     // of the same batches, before compression
+	QueueTime      Histogram // nanoseconds of a batch, from the first record to the first attempt
+	QueuedBytes    int64     // of records that wait for a request
 
 	Requests          int64
 	RequestsInFlight  int64
-	RequestLatency    time.Duration // of all answered requests
-	RequestLatencyMax time.Duration
-	RequestsAnswered  int64
-	Throttled         time.Duration // demanded by brokers
+	RequestLatency    Histogram // nanoseconds of answered requests
+	Throttled         Histogram // nanoseconds of the pauses that brokers demanded
 	ConnectionsOpened int64
 	ConnectionsFailed int64 // dials that failed and connections that broke
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/klamm-io/klamm/host/internal/cluster"
 )
@@ -23,6 +24,9 @@ type transport interface {
 // network is the cluster as the pipeline needs it.
 type network interface {
 	clientID() string
+	// links tells how connections are kept: the wait after a failed one, and
+	// after how long without use they are closed, 0 for never.
+	links() (reconnect backoff, idle time.Duration)
 	// partitions returns how many partitions a topic has, 0 while that is not
 	// known, and the topic's id.
 	partitions(topic string) (int, [16]byte)
@@ -43,6 +47,11 @@ type clusterNetwork struct {
 }
 
 func (c clusterNetwork) clientID() string { return c.id }
+
+func (c clusterNetwork) links() (backoff, time.Duration) {
+	first, most, idle := c.Links()
+	return backoff{first: first, max: most}, idle
+}
 
 func (c clusterNetwork) partitions(topic string) (int, [16]byte) {
 	if t := c.Topic(topic); t != nil {
