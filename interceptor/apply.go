@@ -24,8 +24,6 @@ func (r *run) apply(p *place, gen *generation, it *Item, v *runtime.Verdict) (ki
 	case abi.DeadLetter:
 		r.end(p, gen, it, klamm.DeadLettered, v)
 		r.deadLetter(p, it)
-	case abi.Route:
-		return "verdict", route(&it.Record, v.Partition)
 	case abi.ValueInPlace:
 		if len(v.Value) != len(it.Record.Value) || it.Record.Value == nil {
 			return "verdict", fmt.Errorf("a value changed in place has %d bytes and had %d", len(v.Value), len(it.Record.Value))

@@ -28,13 +28,15 @@ func (r *run) encode(items []*Item, fields abi.Fields, limit int) int {
 	*e = encoding{first: items[0], fields: fields, changes: r.changes}
 	topics := blockTopics{block: &r.block, fields: fields, facts: r.batch.Topics}
 	r.block.Reset(fields, r.batch.NowMS, false)
+	head := runtime.Head{Offset: klamm.NoOffset}
 	for i, it := range items[:want] {
 		// The first record goes in whatever its size: what does not fit is pulled.
 		if i > 0 && !r.block.Fits(asked(&it.Record, fields)) {
 			e.full = true
 			break
 		}
-		r.add(it, topics.index(it.Record.Topic))
+		head.Topic = topics.index(it.Record.Topic)
+		r.add(it, &head)
 		e.count++
 	}
 	return e.count
@@ -60,20 +62,20 @@ func asked(rec *klamm.Record, fields abi.Fields) int {
 	return n
 }
 
-func (r *run) add(it *Item, topic int) {
+// add adds a record; head has its topic, and is otherwise that of the record
+// before.
+func (r *run) add(it *Item, head *runtime.Head) {
 	rec := &it.Record
-	h := runtime.Head{
-		Topic: topic, Offset: klamm.NoOffset, TimestampMS: r.batch.NowMS,
-		Key: rec.Key, Value: rec.Value, Ref: it.Ref, Headers: len(rec.Headers),
+	head.Key, head.Value, head.Ref, head.Headers = rec.Key, rec.Value, it.Ref, len(rec.Headers)
+	head.TimestampMS = r.batch.NowMS
+	if r.encoded.fields&abi.FieldTimestamp != 0 && !rec.Timestamp.IsZero() {
+		head.TimestampMS = rec.Timestamp.UnixMilli()
 	}
-	if !rec.Timestamp.IsZero() {
-		h.TimestampMS = rec.Timestamp.UnixMilli()
-	}
-	h.Partition = r.partition(it)
+	head.Partition = r.partition(it)
 	if r.hook == abi.OnConsume {
-		h.Offset = rec.Offset
+		head.Offset = rec.Offset
 	}
-	r.block.Add(h)
+	r.block.Append(head)
 	for i := range rec.Headers {
 		r.block.AddHeader(rec.Headers[i].Key, rec.Headers[i].Value)
 	}

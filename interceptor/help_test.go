@@ -60,6 +60,10 @@ type fakeVerdicts struct {
 }
 
 func (v fakeVerdicts) Len() int                 { return len(v.verdicts) }
+func (v fakeVerdicts) Word(i int) abi.Verdict {
+	w := v.verdicts[i]
+	return abi.PackVerdict(w.Code, 0, w.Reason, uint32(w.Partition))
+}
 func (v fakeVerdicts) At(i int) runtime.Verdict { return v.verdicts[i] }
 func (v fakeVerdicts) generation() *generation  { return v.by }
 

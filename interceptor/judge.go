@@ -184,8 +184,9 @@ func offered(p *place, gen *generation, items []*Item) {
 	if p.hook != abi.OnSend {
 		return
 	}
+	bit := uint16(1) << p.index
 	for _, it := range items {
-		it.Offered |= 1 << p.index
+		it.Offered |= bit
 		it.Generations = withGeneration(it.Generations, p.index, gen.number)
 	}
 }
@@ -229,23 +230,29 @@ func (r *run) accept(p *place, gen *generation, items []*Item, v verdicts) {
 		r.trace.met(items[0])
 		defer r.unexplain(items[0])
 	}
+	claimed := len(r.tx.claims) > 0
 	for i, it := range items {
-		verdict := v.At(i)
-		if verdict.Code == abi.Pass {
-			r.count(abi.Pass)
-			letGo(it)
-			continue
+		w := v.Word(i)
+		var kind string
+		var err error
+		switch w.Code() {
+		case abi.Pass:
+		case abi.Route: // without the copy of a verdict
+			r.changes++
+			kind, err = "verdict", route(&it.Record, int32(w.Arg()))
+		default:
+			r.changes++
+			verdict := v.At(i)
+			kind, err = r.apply(p, gen, it, &verdict)
 		}
-		r.changes++
-		kind, err := r.apply(p, gen, it, &verdict)
-		if it.Outcome != klamm.Dropped {
+		if claimed && it.Outcome != klamm.Dropped {
 			letGo(it)
 		}
 		if err != nil {
 			r.policy(p, it, kind, err)
 			continue
 		}
-		r.count(verdict.Code)
+		r.count(w.Code())
 	}
 	if err := r.tx.store(); err != nil {
 		r.fault(p, "host", fmt.Errorf("put state: %w", err))

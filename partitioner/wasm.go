@@ -239,7 +239,7 @@ func (w *WASM) encode(g *runtime.Generation, at, end int) int {
 		if !rec.Timestamp.IsZero() {
 			head.TimestampMS = rec.Timestamp.UnixMilli()
 		}
-		b.Add(head)
+		b.Append(&head)
 		for _, h := range rec.Headers {
 			b.AddHeader(h.Key, h.Value)
 		}
@@ -268,16 +268,16 @@ func bytesOf(rec *klamm.Record, fields abi.Fields) int {
 func (w *WASM) apply(g *runtime.Generation, at int, v *runtime.Verdicts) {
 	routed, passed, failed := 0, 0, 0
 	for i := range v.Len() {
-		switch verdict := v.At(i); verdict.Code {
+		switch word := v.Word(i); word.Code() {
 		case abi.Route:
-			if err := w.route(at+i, verdict.Partition); err != nil {
+			if err := w.route(at+i, int32(word.Arg())); err != nil {
 				w.policy(at+i, "partition_range", err)
 			} else {
 				routed++
 			}
 		case abi.Fail:
 			failed++
-			w.refuse(at+i, failure(g, verdict))
+			w.refuse(at+i, failure(g, v.At(i)))
 		default:
 			passed++
 			w.run.out[at+i] = UseDefault

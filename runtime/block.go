@@ -22,29 +22,21 @@ type Block struct {
 	// read it just the same. Set it before Reset.
 	Stretched bool
 
-	fields    abi.Fields
-	nowMS     int64
-	id        uint64
-	ack       bool
-	headSize  int // batch header
-	recSize   int // record header
-	recs      []byte
-	marks     []mark
-	topics    []topic
-	facts     []byte // names, bitmaps and loads of topics
-	open      bool   // the last record is not sealed yet
-	due       int    // headers still to come
-	entry     int    // offset of the next header entry in recs
-	ackOf     acknowledgement
-	topicSize int
-}
-
-// mark is where a record lies in recs. Offsets inside the record are relative
-// to its start; a negative length means that the bytes are not there.
-type mark struct {
-	at                int
-	keyOff, keyLen    int32
-	valueOff, valueLn int32
+	fields   abi.Fields
+	nowMS    int64
+	id       uint64
+	ack      bool
+	headSize int // batch header
+	recSize  int // record header
+	fixed    int // bytes before the records, but for verdicts
+	recs     []byte
+	starts   []uint32 // of the records in recs
+	topics   []topic
+	facts    []byte // names, bitmaps and loads of topics
+	open     bool   // the last record is not sealed yet
+	due      int    // headers still to come
+	entry    int    // offset of the next header entry in recs, 0 for none
+	ackOf    acknowledgement
 }
 
 type topic struct {
@@ -98,11 +90,13 @@ func (b *Block) Reset(fields abi.Fields, nowMS int64, ack bool) {
 	b.fields, b.nowMS, b.ack = fields, nowMS, ack
 	b.id = batchID.Add(1)
 	b.headSize, b.recSize = abi.BatchHeaderSize, abi.RecordHeaderSize
+	b.fixed = b.headSize
 	if b.Stretched {
 		b.headSize, b.recSize = stretchedBatch, stretchedRecord
+		b.fixed = b.headSize + abi.TopicEntrySize
 	}
-	b.recs, b.marks = b.recs[:0], b.marks[:0]
-	b.topics, b.facts, b.topicSize = b.topics[:0], b.facts[:0], 0
+	b.recs, b.starts = b.recs[:0], b.starts[:0]
+	b.topics, b.facts = b.topics[:0], b.facts[:0]
 	b.open, b.due = false, 0
 }
 
@@ -128,7 +122,7 @@ func (b *Block) AddTopic(name string, partitions int32, epoch uint32, avail []bo
 			b.facts = le.AppendUint32(b.facts, n)
 		}
 	}
-	b.topicSize += abi.TopicEntrySize + abi.Align8(t.nameLen) + abi.Align8(t.availLen) + abi.Align8(t.loadLen)
+	b.fixed += abi.TopicEntrySize + abi.Align8(t.nameLen) + abi.Align8(t.availLen) + abi.Align8(t.loadLen)
 	b.topics = append(b.topics, t)
 	return len(b.topics) - 1
 }
@@ -154,105 +148,129 @@ func appendBitmap(dst []byte, bits []bool) []byte {
 // A value that does not fit into the rest of the block, or that the fields do
 // not ask for, is left out, with the flag that says so, and so are headers; the
 // guest can pull them. A key that is not asked for reads as null.
-func (b *Block) Add(h Head) {
-	b.seal()
-	if len(b.marks) == abi.BatchMax {
+func (b *Block) Add(h Head) { b.Append(&h) }
+
+// Append is Add without the copy of a Head, which the caller fills anew for each
+// record. The block does not keep h.
+func (b *Block) Append(h *Head) {
+	if b.open {
+		b.seal()
+	}
+	if len(b.starts) == abi.BatchMax {
 		panic("runtime: Add to a block that is full")
 	}
-	if h.Topic < 0 || h.Topic >= len(b.topics) {
+	if uint(h.Topic) >= uint(len(b.topics)) {
 		panic(fmt.Sprintf("runtime: Add with topic %d of %d", h.Topic, len(b.topics)))
 	}
-	m, flags, size := b.place(h)
-	table := 0
+	p := placed{flags: h.Flags, size: b.recSize}
+	b.place(&p, h)
+	at := len(b.recs)
+	r := b.extend(p.size + p.table)
+	b.starts = append(b.starts, uint32(at))
+	p.put(r, h, b.fields)
+	if p.key > 0 {
+		putPadded(r[p.key:], h.Key)
+	}
+	if p.value > 0 {
+		putPadded(r[p.value:], h.Value)
+	}
+	if b.Stretched {
+		stretch(r)
+	}
 	b.due, b.entry = h.Headers, 0
-	if h.Headers > 0 {
-		table = h.Headers * abi.HeaderEntrySize
-		if b.fields&abi.FieldHeaders == 0 || h.Headers > 0xffff || table > abi.HeadersInBlock || b.size()+size+table > blockRoom {
-			flags |= abi.FlagHeadersOmitted
-			table = 0
-		} else {
-			b.entry = m.at + size
-		}
+	if p.table > 0 {
+		b.entry = at + p.size
+		clear(r[p.size:])
 	}
-	r := b.extend(size + table)
-	b.putHead(r, m, h, flags)
-	if m.keyLen >= 0 {
-		putPadded(r[m.keyOff:], h.Key)
-	}
-	if m.valueLn >= 0 {
-		putPadded(r[m.valueOff:], h.Value)
-	}
-	clear(r[size:])
-	b.marks = append(b.marks, m)
-	b.open = true
+	// What has neither headers nor an answer is complete.
+	b.open = b.ack || h.Headers > 0
 }
 
-// place decides where key and value of a record go and what is left out, and
-// returns the size of the record without headers.
-func (b *Block) place(h Head) (m mark, flags uint32, size int) {
-	m = mark{at: len(b.recs), keyLen: -1, valueLn: -1}
-	flags, size = h.Flags, b.recSize
+// placed is where the parts of a record lie, from its start: 0 for what is not
+// there. size is the record's without its headers, table that of their entries.
+type placed struct {
+	flags       uint32
+	key, value  int
+	size, table int
+}
+
+// place decides where key and value of a record go and what is left out.
+func (b *Block) place(p *placed, h *Head) {
 	if h.Key != nil && b.fields&abi.FieldKey != 0 {
-		m.keyOff, m.keyLen = int32(size), int32(len(h.Key))
-		size += abi.Align8(len(h.Key))
+		p.key = p.size
+		p.size += abi.Align8(len(h.Key))
 	}
-	if h.Value == nil {
-		return m, flags, size
+	if h.Value != nil {
+		if b.fields&abi.FieldValue == 0 || b.size()+abi.VerdictSize+p.size+len(h.Value) > blockRoom {
+			p.flags |= abi.FlagValueOmitted
+		} else {
+			p.value = p.size
+			p.size += abi.Align8(len(h.Value))
+		}
 	}
-	if b.fields&abi.FieldValue == 0 || b.size()+abi.VerdictSize+size+len(h.Value) > blockRoom {
-		return m, flags | abi.FlagValueOmitted, size
+	if h.Headers > 0 {
+		p.table = h.Headers * abi.HeaderEntrySize
+		if b.fields&abi.FieldHeaders == 0 || h.Headers > 0xffff || p.table > abi.HeadersInBlock || b.size()+p.size+p.table > blockRoom {
+			p.flags |= abi.FlagHeadersOmitted
+			p.table = 0
+		}
 	}
-	m.valueOff, m.valueLn = int32(size), int32(len(h.Value))
-	return m, flags, size + abi.Align8(len(h.Value))
+}
+
+// put writes every byte of a record's header, two fields at a time. The size is
+// the final one unless more follows.
+func (p *placed) put(r []byte, h *Head, fields abi.Fields) {
+	var timestamp, headers uint64
+	if fields&abi.FieldTimestamp != 0 {
+		timestamp = uint64(h.TimestampMS)
+	}
+	if p.table > 0 {
+		headers = uint64(p.size)
+	}
+	key, value := uint64(null), uint64(null)
+	if p.key > 0 {
+		key = uint64(len(h.Key))
+	}
+	if h.Value != nil {
+		value = uint64(uint32(len(h.Value))) // the true one even if it is left out
+	}
+	r = r[:abi.RecordHeaderSize]
+	le.PutUint64(r[abi.RecSize:], uint64(p.size)|uint64(p.flags)<<32)
+	le.PutUint64(r[abi.RecTimestamp:], timestamp)
+	le.PutUint64(r[abi.RecOffset:], uint64(h.Offset))
+	le.PutUint64(r[abi.RecPartition:], uint64(uint32(h.Partition))|uint64(h.Topic)<<32)
+	le.PutUint64(r[abi.RecKeyOff:], uint64(p.key)|key<<32)
+	le.PutUint64(r[abi.RecValueOff:], uint64(p.value)|value<<32)
+	le.PutUint64(r[abi.RecHeadersOff:], headers|uint64(min(h.Headers, 0xffff))<<32) // 16 bits of 0 behind
+	le.PutUint64(r[abi.RecRef:], h.Ref)
+}
+
+const null = 1<<32 - 1 // -1, as a length
+
+// stretch makes a record's header one of a later version.
+func stretch(r []byte) {
+	for i := abi.RecordHeaderSize; i < stretchedRecord; i++ {
+		r[i] = stretchFill
+	}
+	le.PutUint32(r[abi.RecFlags:], le.Uint32(r[abi.RecFlags:])|unknownFlag)
 }
 
 // extend makes recs n bytes longer and returns these, which are not cleared.
 func (b *Block) extend(n int) []byte {
 	at := len(b.recs)
-	b.recs = slices.Grow(b.recs, n)[:at+n]
+	if cap(b.recs)-at < n {
+		b.recs = slices.Grow(b.recs, n)
+	}
+	b.recs = b.recs[:at+n]
 	return b.recs[at:]
 }
 
 // putPadded copies s to dst and clears what is left up to a multiple of 8.
 func putPadded(dst, s []byte) {
-	n := copy(dst, s)
-	clear(dst[n:abi.Align8(n)])
-}
-
-// putHead writes every byte of a record's header. The size follows when the
-// record is sealed.
-func (b *Block) putHead(r []byte, m mark, h Head, flags uint32) {
-	for i := abi.RecordHeaderSize; i < b.recSize; i++ {
-		r[i] = stretchFill
+	if len(s)%8 != 0 {
+		le.PutUint64(dst[len(s)&^7:], 0)
 	}
-	if b.Stretched {
-		flags |= unknownFlag
-	}
-	var timestamp int64
-	if b.fields&abi.FieldTimestamp != 0 {
-		timestamp = h.TimestampMS
-	}
-	valueLen := int32(-1) // the true one even if the value is left out
-	if h.Value != nil {
-		valueLen = int32(len(h.Value))
-	}
-	headers := uint32(0)
-	if b.entry != 0 {
-		headers = uint32(b.entry - m.at)
-	}
-	r = r[:abi.RecordHeaderSize]
-	le.PutUint32(r[abi.RecFlags:], flags)
-	le.PutUint64(r[abi.RecTimestamp:], uint64(timestamp))
-	le.PutUint64(r[abi.RecOffset:], uint64(h.Offset))
-	le.PutUint32(r[abi.RecPartition:], uint32(h.Partition))
-	le.PutUint32(r[abi.RecTopic:], uint32(h.Topic))
-	le.PutUint32(r[abi.RecKeyOff:], uint32(m.keyOff))
-	le.PutUint32(r[abi.RecKeyLen:], uint32(m.keyLen))
-	le.PutUint32(r[abi.RecValueOff:], uint32(m.valueOff))
-	le.PutUint32(r[abi.RecValueLen:], uint32(valueLen))
-	le.PutUint32(r[abi.RecHeadersOff:], headers)
-	le.PutUint32(r[abi.RecHeaderCount:], uint32(min(h.Headers, 0xffff))) // and the 16 bits behind it
-	le.PutUint64(r[abi.RecRef:], h.Ref)
+	copy(dst, s)
 }
 
 // AddHeader adds a header of the record added last. A nil value is null.
@@ -264,13 +282,13 @@ func (b *Block) AddHeader(key string, value []byte) {
 	if b.entry == 0 {
 		return // left out
 	}
-	m := &b.marks[len(b.marks)-1]
-	first := int(le.Uint32(b.recs[m.at+abi.RecHeadersOff:])) + m.at
+	at := b.last()
+	first := int(le.Uint32(b.recs[at+abi.RecHeadersOff:])) + at
 	if grown := len(key) + len(value); len(b.recs)-first+grown > abi.HeadersInBlock || b.size()+grown > blockRoom {
-		b.omitHeaders(m, first)
+		b.omitHeaders(at, first)
 		return
 	}
-	keyOff := len(b.recs) - m.at
+	keyOff := len(b.recs) - at
 	b.recs = append(b.recs, key...)
 	b.recs = append(b.recs, value...)
 	e := b.recs[b.entry : b.entry+abi.HeaderEntrySize]
@@ -281,11 +299,14 @@ func (b *Block) AddHeader(key string, value []byte) {
 	b.entry += abi.HeaderEntrySize
 }
 
-// omitHeaders takes back the headers that were added so far.
-func (b *Block) omitHeaders(m *mark, table int) {
+// last returns where the record added last begins in recs.
+func (b *Block) last() int { return int(b.starts[len(b.starts)-1]) }
+
+// omitHeaders takes back the headers that were added so far to the record at at.
+func (b *Block) omitHeaders(at, table int) {
 	b.recs = b.recs[:table]
 	b.entry = 0
-	r := b.recs[m.at:]
+	r := b.recs[at:]
 	le.PutUint32(r[abi.RecHeadersOff:], 0)
 	le.PutUint32(r[abi.RecFlags:], le.Uint32(r[abi.RecFlags:])|abi.FlagHeadersOmitted)
 }
@@ -328,7 +349,7 @@ func (b *Block) seal() {
 		le.PutUint16(a[abi.AckPlugin:], b.ackOf.plugin)
 		b.ackOf = acknowledgement{}
 	}
-	at := b.marks[len(b.marks)-1].at
+	at := b.last()
 	le.PutUint32(b.recs[at+abi.RecSize:], uint32(len(b.recs)-at))
 }
 
@@ -339,42 +360,36 @@ func (b *Block) pad() {
 }
 
 // Len returns the number of records.
-func (b *Block) Len() int { return len(b.marks) }
+func (b *Block) Len() int { return len(b.starts) }
 
 // Full reports whether the block holds abi.BatchMax records or abi.BlockMax
 // bytes.
 func (b *Block) Full() bool {
-	return len(b.marks) == abi.BatchMax || !b.Fits(0)
+	return len(b.starts) == abi.BatchMax || !b.Fits(0)
 }
 
 // Fits reports whether a record of so many bytes in key, value and headers
 // finds room without anything being left out. Count 16 bytes more for a header.
 func (b *Block) Fits(bytes int) bool {
 	const rounding = 3 * 8 // each of key, value and headers is 8-aligned
-	return len(b.marks) < abi.BatchMax &&
+	return len(b.starts) < abi.BatchMax &&
 		b.size()+b.recSize+abi.VerdictSize+abi.AckEntrySize+rounding+bytes <= blockRoom
 }
 
 // Key returns the key of record i, nil when it is null or was not asked for. It
 // is valid until Reset.
 func (b *Block) Key(i int) []byte {
-	m := &b.marks[i]
-	if m.keyLen < 0 {
+	r := b.recs[b.starts[i]:]
+	off, n := le.Uint32(r[abi.RecKeyOff:]), le.Uint32(r[abi.RecKeyLen:])
+	if n == null {
 		return nil
 	}
-	off := m.at + int(m.keyOff)
-	return b.recs[off : off+int(m.keyLen) : off+int(m.keyLen)]
+	return r[off : off+n : off+n]
 }
 
 // size returns the bytes that the block takes so far, without a modification
 // area.
-func (b *Block) size() int { return b.prefix(len(b.marks)) + len(b.recs) }
+func (b *Block) size() int { return b.prefix(len(b.starts)) + len(b.recs) }
 
 // prefix returns the bytes before the records of a block of n.
-func (b *Block) prefix(n int) int {
-	size := b.headSize + n*abi.VerdictSize + b.topicSize
-	if b.Stretched {
-		size += abi.TopicEntrySize
-	}
-	return size
-}
+func (b *Block) prefix(n int) int { return b.fixed + n*abi.VerdictSize }

@@ -19,6 +19,31 @@ func bad(index int, format string, args ...any) *badVerdict {
 	return &badVerdict{index, fmt.Sprintf(format, args...)}
 }
 
+// plain says which codes each hook may answer with that need no more than their
+// word, as bits: a route, and what ends a record without a text.
+var plain = func() (bits [abi.HookCount]uint64) {
+	for h := range abi.Hook(abi.HookCount) {
+		for _, c := range []abi.Code{abi.Pass, abi.Drop, abi.Route, abi.DeadLetter, abi.Fail} {
+			if c.Allowed(h) {
+				bits[h] |= 1 << c
+			}
+		}
+	}
+	return bits
+}()
+
+// isPlain reports whether w is right as it stands, given the plain codes of its
+// hook.
+func isPlain(w abi.Verdict, codes uint64) bool {
+	if codes>>w.Code()&1 == 0 || w.Flags() != 0 {
+		return false
+	}
+	if w.Code() == abi.Route {
+		return int32(w.Arg()) >= -1
+	}
+	return w.Arg() == 0
+}
+
 // take checks the answers of a call for done records and copies them out. mem
 // is the block in guest memory, used the bytes of the modification area that the
 // guest says it filled. Nothing that the guest wrote is trusted: it may be any
@@ -26,17 +51,19 @@ func bad(index int, format string, args ...any) *badVerdict {
 func (v *Verdicts) take(mem []byte, l layout, h abi.Hook, b *Block, done, used int) *badVerdict {
 	v.buf = append(v.buf[:0], mem[l.mod:l.mod+used]...)
 	area := modArea{start: l.mod, used: used}
-	for i := range done {
-		word := abi.Verdict(le.Uint64(mem[l.verdicts+i*abi.VerdictSize:]))
-		if word == 0 {
-			v.judged = append(v.judged, judged{})
+	from, codes := mem[l.verdicts:], plain[h]
+	for i, words := 0, v.extend(done); i < len(words); i++ {
+		w := abi.Verdict(le.Uint64(from[i*abi.VerdictSize:]))
+		words[i] = w
+		if w == 0 || isPlain(w, codes) {
 			continue
 		}
-		j, problem := v.one(mem, l, area, h, b, i, word)
+		d, problem := v.one(mem, l, area, h, b, i, w)
 		if problem != "" {
 			return bad(i, "%s", problem)
 		}
-		v.judged = append(v.judged, j)
+		v.details = append(v.details, d)
+		words[i] = abi.PackVerdict(w.Code(), 0, w.Reason(), uint32(len(v.details)))
 	}
 	return nil
 }
@@ -54,39 +81,33 @@ func (a modArea) at(off uint32, least int) (in int, left int, ok bool) {
 	return int(rel), a.used - int(rel), true
 }
 
-func (v *Verdicts) one(mem []byte, l layout, a modArea, h abi.Hook, b *Block, i int, w abi.Verdict) (judged, string) {
-	j := judged{code: w.Code(), reason: w.Reason()}
-	switch {
-	case !j.code.Allowed(h):
-		return j, fmt.Sprintf("code %d (%s) is not allowed in %s", uint8(j.code), j.code, h)
+// one checks a verdict that is not plain and finds its details.
+func (v *Verdicts) one(mem []byte, l layout, a modArea, h abi.Hook, b *Block, i int, w abi.Verdict) (d detail, problem string) {
+	switch c := w.Code(); {
+	case !c.Allowed(h):
+		return d, fmt.Sprintf("code %d (%s) is not allowed in %s", uint8(c), c, h)
 	case w.Flags() != 0:
-		return j, fmt.Sprintf("unknown flags 0x%02x", w.Flags())
+		return d, fmt.Sprintf("unknown flags 0x%02x", w.Flags())
 	}
-	var problem string
-	switch j.code {
+	switch w.Code() {
 	case abi.Drop, abi.DeadLetter, abi.Fail:
-		problem = v.text(&j, a, w.Arg())
+		problem = v.text(&d, a, w.Arg())
 	case abi.Route:
-		if j.partition = int32(w.Arg()); j.partition < -1 {
-			problem = fmt.Sprintf("partition %d", j.partition)
-		}
+		problem = fmt.Sprintf("partition %d", int32(w.Arg()))
 	case abi.ValueInPlace:
 		off, n, ok := b.inPlace(l, i)
 		if !ok {
-			return j, "value_in_place for a record whose value is not in the block"
+			return d, "value_in_place for a record whose value is not in the block"
 		}
-		j.off, j.n = len(v.buf), n
+		d.off, d.n = len(v.buf), n
 		v.buf = append(v.buf, mem[off:off+n]...)
 	case abi.Edit:
-		problem = v.editList(&j, a, w.Arg())
+		problem = v.editList(&d, a, w.Arg())
 	}
-	return j, problem
+	return d, problem
 }
 
-func (v *Verdicts) text(j *judged, a modArea, off uint32) string {
-	if off == 0 {
-		return ""
-	}
+func (v *Verdicts) text(d *detail, a modArea, off uint32) string {
 	at, left, ok := a.at(off, 4)
 	if !ok {
 		return fmt.Sprintf("text at %d is outside of the used modification area", off)
@@ -98,16 +119,16 @@ func (v *Verdicts) text(j *judged, a modArea, off uint32) string {
 	if int(n) > left-4 {
 		return fmt.Sprintf("text of %d bytes runs out of the used modification area", n)
 	}
-	j.off, j.n = at+4, int(n)
-	s := v.buf[j.off : j.off+j.n]
+	d.off, d.n = at+4, int(n)
+	s := v.buf[d.off : d.off+d.n]
 	if valid := utf8.Valid(s); !valid || bytes.ContainsFunc(s, unprintable) {
 		// It ends up in logs, on terminals and in headers of dead letters.
 		if !valid {
 			s = bytes.ToValidUTF8(s, []byte("\ufffd"))
 		}
-		j.off = len(v.buf)
+		d.off = len(v.buf)
 		v.buf = appendEscaped(v.buf, s, abi.TextMax)
-		j.n = len(v.buf) - j.off
+		d.n = len(v.buf) - d.off
 	}
 	return ""
 }
@@ -117,7 +138,7 @@ const editsMax = 1 << 16
 
 // editList checks a list completely; its entries are turned into Edits when buf
 // does not move any more.
-func (v *Verdicts) editList(j *judged, a modArea, off uint32) string {
+func (v *Verdicts) editList(d *detail, a modArea, off uint32) string {
 	at, left, ok := a.at(off, abi.EditHeaderSize)
 	if !ok || off%8 != 0 {
 		return fmt.Sprintf("edit list at %d is outside of the used modification area, or not 8-aligned", off)
@@ -133,8 +154,8 @@ func (v *Verdicts) editList(j *judged, a modArea, off uint32) string {
 	if v.pending += int(n); v.pending > editsMax {
 		return fmt.Sprintf("more than %d edits in one call", editsMax)
 	}
-	j.off, j.n = at+abi.EditHeaderSize, int(n)
-	rest := v.buf[j.off : j.off+int(size)]
+	d.off, d.n, d.edits = at+abi.EditHeaderSize, int(n), true
+	rest := v.buf[d.off : d.off+int(size)]
 	for i := range int(n) {
 		total, problem := checkEdit(rest)
 		if problem != "" {
@@ -195,14 +216,14 @@ func checkOp(op abi.Op, klen, vlen int32) string {
 
 // finish turns the checked edit lists into Edits.
 func (v *Verdicts) finish() {
-	for i := range v.judged {
-		j := &v.judged[i]
-		if j.code != abi.Edit {
+	for i := range v.details {
+		d := &v.details[i]
+		if !d.edits {
 			continue
 		}
-		j.edit = len(v.edits)
-		at := j.off
-		for range j.n {
+		d.first = len(v.edits)
+		at := d.off
+		for range d.n {
 			e := v.buf[at:]
 			klen, vlen := int32(le.Uint32(e[abi.EditKLen:])), int32(le.Uint32(e[abi.EditVLen:]))
 			key := nullable(e[abi.EditEntrySize:], klen)
@@ -210,7 +231,7 @@ func (v *Verdicts) finish() {
 			v.edits = append(v.edits, Edit{Op: abi.Op(le.Uint16(e[abi.EditOp:])), Key: key, Value: value})
 			at += int(le.Uint32(e[abi.EditTotal:]))
 		}
-		j.last = len(v.edits)
+		d.last = len(v.edits)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/klamm-io/klamm/internal/unmetered"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 )
@@ -42,11 +43,13 @@ type Engine struct {
 	cacheDir string
 	memory   atomic.Int64 // bytes of linear memory reserved
 	rate     float64      // fuel that a processor burns in a nanosecond
+	// unmetered is for benchmarks of what the meter costs.
+	unmetered bool
 }
 
 // NewEngine starts an engine.
 func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
-	e := &Engine{cfg: cfg, log: cfg.Logger}
+	e := &Engine{cfg: cfg, log: cfg.Logger, unmetered: unmetered.Is(ctx)}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

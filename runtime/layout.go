@@ -15,8 +15,8 @@ type layout struct {
 // capacity, up to modMax.
 func (b *Block) layout(capacity, modMax int) layout {
 	l := layout{verdicts: b.headSize}
-	l.topics = l.verdicts + len(b.marks)*abi.VerdictSize
-	l.records = b.prefix(len(b.marks))
+	l.topics = l.verdicts + len(b.starts)*abi.VerdictSize
+	l.records = b.prefix(len(b.starts))
 	l.mod = l.records + len(b.recs)
 	l.modCap = min(capacity-l.mod, modMax) &^ 7
 	return l
@@ -43,7 +43,7 @@ func (b *Block) encodeHeader(dst []byte, l layout) {
 	le.PutUint32(dst[abi.BatchMagic:], magic)
 	le.PutUint16(dst[abi.BatchSize:], uint16(b.headSize))
 	le.PutUint16(dst[abi.BatchRecordSize:], uint16(b.recSize))
-	le.PutUint32(dst[abi.BatchCount:], uint32(len(b.marks)))
+	le.PutUint32(dst[abi.BatchCount:], uint32(len(b.starts)))
 	le.PutUint32(dst[abi.BatchFlags:], flags)
 	le.PutUint32(dst[abi.BatchRecOff:], uint32(l.records))
 	le.PutUint32(dst[abi.BatchVerdictOff:], uint32(l.verdicts))
@@ -53,7 +53,7 @@ func (b *Block) encodeHeader(dst []byte, l layout) {
 	le.PutUint32(dst[abi.BatchTopicsCount:], uint32(topics))
 	le.PutUint64(dst[abi.BatchNowMS:], uint64(b.nowMS))
 	le.PutUint64(dst[abi.BatchID:], b.id)
-	le.PutUint32(dst[abi.BatchTotal:], uint32(len(b.marks)))
+	le.PutUint32(dst[abi.BatchTotal:], uint32(len(b.starts)))
 	le.PutUint32(dst[abi.BatchDone:], 0)
 	for i := abi.BatchHeaderSize; i < b.headSize; i++ {
 		dst[i] = stretchFill
@@ -93,9 +93,11 @@ func (b *Block) encodeTopics(dst []byte, off int) {
 // inPlace returns where the value of record i lies in the encoded block, and
 // whether it is in it.
 func (b *Block) inPlace(l layout, i int) (off, n int, ok bool) {
-	m := &b.marks[i]
-	if m.valueLn < 0 {
+	at := int(b.starts[i])
+	r := b.recs[at:]
+	valueOff, valueLen := le.Uint32(r[abi.RecValueOff:]), le.Uint32(r[abi.RecValueLen:])
+	if valueOff == 0 || valueLen == null {
 		return 0, 0, false
 	}
-	return l.records + m.at + int(m.valueOff), int(m.valueLn), true
+	return l.records + at + int(valueOff), int(valueLen), true
 }

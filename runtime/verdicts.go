@@ -1,25 +1,31 @@
 package runtime
 
-import "github.com/klamm-io/klamm/sdk/abi"
+import (
+	"slices"
+
+	"github.com/klamm-io/klamm/sdk/abi"
+)
 
 // Verdicts are the checked answers of one Judge. Their bytes lie outside of
 // guest memory and are valid until the seat's next Judge.
 type Verdicts struct {
-	judged []judged
-	buf    []byte // modification areas and in-place values, copied out
-	edits  []Edit
+	// words are the verdicts as the guest wrote them. Of those with more to them
+	// than a word, the argument is the number of their details, from 1.
+	words   []abi.Verdict
+	details []detail
+	buf     []byte // modification areas and in-place values, copied out
+	edits   []Edit
 
 	pending int // edits that are checked and not in edits yet
 	by      *Generation
 }
 
-// judged is one record's verdict; off and n are bytes of buf.
-type judged struct {
-	code       abi.Code
-	reason     uint16
-	partition  int32
-	off, n     int
-	edit, last int // range of edits
+// detail is bytes of buf: a text, a value or an edit list. For an edit list n
+// counts the entries, which are edits from first to last once finish has run.
+type detail struct {
+	off, n      int
+	edits       bool
+	first, last int
 }
 
 // Verdict is what a plugin decided about one record.
@@ -41,24 +47,36 @@ type Edit struct {
 
 // Len returns how many records were judged. It is less than the block's Len
 // when the output limit was reached: the rest must be judged in another block.
-func (v *Verdicts) Len() int { return len(v.judged) }
+func (v *Verdicts) Len() int { return len(v.words) }
 
 // Generation returns the one that was called. It may be newer than the one that
 // Seat.Generation returned before. It is nil when the plugin has not got the hook
 // any more and was not called.
 func (v *Verdicts) Generation() *Generation { return v.by }
 
+// Word returns the verdict of record i without what its argument stands for,
+// but for ROUTE, where it is the partition. It tells cheaply which records need
+// At.
+func (v *Verdicts) Word(i int) abi.Verdict { return v.words[i] }
+
 // At returns the verdict of record i.
 func (v *Verdicts) At(i int) Verdict {
-	j := &v.judged[i]
-	out := Verdict{Code: j.code, Reason: j.reason, Partition: j.partition}
-	switch j.code {
-	case abi.Drop, abi.DeadLetter, abi.Fail:
-		out.Text = v.buf[j.off : j.off+j.n : j.off+j.n]
+	w := v.words[i]
+	out := Verdict{Code: w.Code(), Reason: w.Reason()}
+	if out.Code == abi.Route {
+		out.Partition = int32(w.Arg())
+		return out
+	}
+	if w.Arg() == 0 {
+		return out
+	}
+	switch d := &v.details[w.Arg()-1]; out.Code {
 	case abi.ValueInPlace:
-		out.Value = v.buf[j.off : j.off+j.n : j.off+j.n]
+		out.Value = v.buf[d.off : d.off+d.n : d.off+d.n]
 	case abi.Edit:
-		out.Edits = v.edits[j.edit:j.last:j.last]
+		out.Edits = v.edits[d.first:d.last:d.last]
+	default:
+		out.Text = v.buf[d.off : d.off+d.n : d.off+d.n]
 	}
 	return out
 }
@@ -71,7 +89,7 @@ const (
 
 func (v *Verdicts) reset() {
 	clear(v.edits) // views of buf
-	v.judged, v.buf, v.edits = v.judged[:0], v.buf[:0], v.edits[:0]
+	v.words, v.details, v.buf, v.edits = v.words[:0], v.details[:0], v.buf[:0], v.edits[:0]
 	v.pending = 0
 	if cap(v.buf) > keepOutput {
 		v.buf = nil
@@ -84,7 +102,12 @@ func (v *Verdicts) reset() {
 // passAll is the answer of a plugin that does not have the hook.
 func (v *Verdicts) passAll(n int) {
 	v.reset()
-	for range n {
-		v.judged = append(v.judged, judged{})
-	}
+	clear(v.extend(n))
+}
+
+// extend makes room for n more words and returns them, which are not cleared.
+func (v *Verdicts) extend(n int) []abi.Verdict {
+	at := len(v.words)
+	v.words = slices.Grow(v.words, n)[:at+n]
+	return v.words[at:]
 }

@@ -142,7 +142,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(stderr, "klamm-unmetered is left out: "+unmetered)
 	fmt.Fprintln(stderr, "building guests")
 	set, err := guests.Load(ctx, root, cacheDir(), o.languages, stderr)
 	if err != nil {
@@ -157,9 +156,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	return rows.WriteTables(stdout, measured)
 }
-
-// unmetered says why there are no rows of that name.
-const unmetered = "the runtime bounds calls by wazero's switch and counts no fuel yet"
 
 // cacheDir is where guests that were built are kept; "" keeps none.
 func cacheDir() string {

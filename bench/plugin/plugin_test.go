@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -57,7 +58,7 @@ func TestRows(t *testing.T) {
 		seen[key] = true
 	}
 	for _, op := range ops.All() {
-		for _, impl := range []string{"klamm", "native", "extism", "go-plugin", "reflection", "close-on-done"} {
+		for _, impl := range []string{"klamm", "klamm-unmetered", "native", "extism", "go-plugin", "reflection", "close-on-done"} {
 			for _, batch := range []int{1, 64} {
 				if key := fmt.Sprint(impl, " go ", op, " ", batch); !seen[key] {
 					t.Errorf("no row %s", key)
@@ -99,36 +100,46 @@ func TestLargeBatches(t *testing.T) {
 		t.Skip("builds guests")
 	}
 	ring := workload.NewRing(10 << 10)
-	forEach(t, load(t, guests.Languages...), func(c peer.Contender, j peer.Judge) {
-		if err := peer.Check(j, c.Op, ring, workload.RingLen); err != nil {
-			t.Errorf("%s %s: %v", c.Impl, c.Guest, err)
-		}
+	forEach(t, load(t, guests.Languages...), func(c peer.Contender) {
+		t.Run(fmt.Sprintf("%s/%s/%s", c.Op, c.Impl, c.Guest), func(t *testing.T) {
+			if err := peer.Check(opened(t, c), c.Op, ring, workload.RingLen); err != nil {
+				t.Error(err)
+			}
+		})
 	})
 }
 
-func forEach(tb testing.TB, set *guests.Set, do func(peer.Contender, peer.Judge)) {
+func forEach(tb testing.TB, set *guests.Set, do func(c peer.Contender)) {
 	tb.Helper()
 	field, err := peer.NewField(tb.Context(), set, cacheDir())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer func() {
-		if err := field.Close(tb.Context()); err != nil {
+		if err := field.Close(context.Background()); err != nil {
 			tb.Error(err)
 		}
 	}()
 	for _, op := range ops.All() {
 		for _, c := range field.Contenders(op) {
-			j, err := c.Open(tb.Context())
-			if err != nil {
-				tb.Fatalf("%s %s %s: %v", c.Impl, c.Guest, op, err)
-			}
-			do(c, j)
-			if err := j.Close(); err != nil {
-				tb.Error(err)
-			}
+			do(c)
 		}
 	}
+}
+
+// opened opens a contender until the end of the test.
+func opened(tb testing.TB, c peer.Contender) peer.Judge {
+	tb.Helper()
+	j, err := c.Open(tb.Context())
+	if err != nil {
+		tb.Fatalf("%s %s %s: %v", c.Impl, c.Guest, c.Op, err)
+	}
+	tb.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return j
 }
 
 func TestParse(t *testing.T) {
@@ -169,9 +180,10 @@ func TestParse(t *testing.T) {
 func BenchmarkPlugin(b *testing.B) {
 	const batch = 64
 	ring := workload.NewRing(200)
-	forEach(b, load(b, guests.Languages...), func(c peer.Contender, j peer.Judge) {
+	forEach(b, load(b, guests.Languages...), func(c peer.Contender) {
 		out := make([]ops.Result, batch)
 		b.Run(fmt.Sprintf("%s/%s/%s", c.Op, c.Impl, c.Guest), func(b *testing.B) {
+			j := opened(b, c)
 			b.ReportAllocs()
 			turn := 0
 			for b.Loop() {

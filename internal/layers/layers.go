@@ -35,7 +35,8 @@ var table = []row{
 	{"sdk", nil},
 	{"sdk/abi", nil},
 	{"sdk/plugin", []string{"sdk/abi"}},
-	{"runtime", []string{"sdk/abi"}},
+	{"internal/unmetered", nil}, // a switch that only benchmarks turn
+	{"runtime", []string{"sdk/abi", "internal/unmetered"}},
 	{"runtime/guard", []string{"sdk/abi"}},
 	{"runtime/meter", nil},
 	{"state", []string{"."}},
@@ -94,6 +95,10 @@ var libraries = map[string][]string{
 	"golang.org/x/term":                   {"cmd"},
 	"golang.org/x/sys":                    {"runtime", "cmd"},
 }
+
+// switches are packages that one layer alone may import, whatever the table
+// allows to others.
+var switches = map[string]string{"internal/unmetered": "runtime"}
 
 // engineFiles is how many of host's own files may import runtime: the one that
 // builds the engine. The rest sees plugins through interceptor and partitioner.
@@ -215,6 +220,9 @@ func forbiddenOurs(pkg, ours string) string {
 	}
 	if under(ours, r.Path) && r.Path != "." {
 		return ""
+	}
+	if owner, ok := switches[ours]; ok && owner != r.Path {
+		return fmt.Sprintf("only %q may import it", owner)
 	}
 	for _, may := range r.May {
 		if may == any || may == ours {

@@ -60,6 +60,8 @@ func TestForbidden(t *testing.T) {
 		{"tests use any library", "state", "pgregory.net/rapid", true, true},
 		{"host links no embedded broker", "host", Module + "/internal/broker", false, false},
 		{"cmd wires everything", "cmd/klamm", Module + "/internal/broker", false, true},
+		{"runtime reads the benchmarks' switch", "runtime", Module + "/internal/unmetered", false, true},
+		{"nobody else may turn it", "cmd/klamm", Module + "/internal/unmetered", false, false},
 		{"longest library wins", "host/internal/produce", "github.com/twmb/franz-go/pkg/kmsg", false, true},
 	}
 	for _, tt := range tests {

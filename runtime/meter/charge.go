@@ -21,6 +21,9 @@ const (
 
 // appendCharge takes cost from the fuel and calls yield when there was less.
 func (m *module) appendCharge(b []byte, cost int64) []byte {
+	if m.o.Off {
+		return b
+	}
 	m.res.Checks++
 	b = appendU32(append(b, opGlobalGet), m.fuelGlobal())
 	b = appendS64(append(b, opI64Const), cost)

@@ -17,7 +17,7 @@ type frameCode struct {
 
 // frame tells how the body that was just scanned is to be metered.
 func (m *module) frame(locals uint64, size int) frameCode {
-	return frameCode{m: m, nesting: m.scan.nesting, own: uint32(locals), weight: depthWeight(locals, size)}
+	return frameCode{m: m, nesting: m.scan.nesting && !m.o.Off, own: uint32(locals), weight: depthWeight(locals, size)}
 }
 
 // depthWeight estimates the stack that a call of a function takes, in units of

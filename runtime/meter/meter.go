@@ -41,6 +41,10 @@ type Options struct {
 	// TableElements is the size that no table grows beyond; table.grow answers
 	// -1. 65,536.
 	TableElements uint32
+	// Off leaves the code as it is: nothing is charged or bounded, tables grow as
+	// they will. Globals and exports are added all the same. It is for
+	// benchmarks of what metering costs.
+	Off bool
 }
 
 func (o Options) withDefaults() Options {

@@ -226,7 +226,7 @@ func (s *scanner) nests() {
 
 // help has the instruction that was read from at on done by a helper.
 func (s *scanner) help(at int, h helper) {
-	if s.r.err != nil {
+	if s.r.err != nil || s.m.o.Off {
 		return
 	}
 	s.cost += weightHelper

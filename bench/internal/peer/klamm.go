@@ -22,6 +22,8 @@ const memoryMax = 64 << 20
 // klammEngine is the product's engine as the product starts it.
 type klammEngine struct{ e *runtime.Engine }
 
+// newKlammEngine starts an engine; under the context of package unmetered it is
+// one whose plugins count no fuel.
 func newKlammEngine(ctx context.Context, cacheDir string) (*klammEngine, error) {
 	e, err := runtime.NewEngine(ctx, runtime.EngineConfig{CacheDir: cacheDir})
 	if err != nil {
@@ -72,8 +74,17 @@ func (k *klammJudge) Judge(records []workload.Record, out []ops.Result) error {
 		}
 		last := v.Len() == len(records)
 		for i := range v.Len() {
-			if err := k.take(&out[i], v.At(i), last); err != nil {
-				return err
+			out[i] = ops.Result{}
+			switch w := v.Word(i); w.Code() {
+			case abi.Pass:
+			case abi.Drop:
+				out[i].Code = ops.Dropped
+			case abi.Route:
+				out[i].Code, out[i].Partition = ops.Routed, int32(w.Arg())
+			default:
+				if err := k.take(&out[i], v.At(i), last); err != nil {
+					return err
+				}
 			}
 		}
 		records, out = records[v.Len():], out[v.Len():]
@@ -85,7 +96,7 @@ func (k *klammJudge) Judge(records []workload.Record, out []ops.Result) error {
 func (k *klammJudge) fill(records []workload.Record) int {
 	b := &k.block
 	b.Reset(k.fields, 1, false)
-	t := b.AddTopic(topic, ops.Partitions, 1, nil, nil)
+	head := runtime.Head{Topic: b.AddTopic(topic, ops.Partitions, 1, nil, nil), Partition: -1, Offset: -1, TimestampMS: 1}
 	for i := range records {
 		r := &records[i]
 		need := 0
@@ -99,21 +110,16 @@ func (k *klammJudge) fill(records []workload.Record) int {
 			return i
 		}
 		k.ref++
-		b.Add(runtime.Head{Topic: t, Partition: -1, Offset: -1, TimestampMS: 1, Key: r.Key, Value: r.Value, Ref: k.ref})
+		head.Key, head.Value, head.Ref = r.Key, r.Value, k.ref
+		b.Append(&head)
 	}
 	return len(records)
 }
 
-// take turns a verdict into a result. Values of the last block stay where they
+// take turns a verdict with a value into a result. Values of the last block stay where they
 // are; those of others would be overwritten by the next.
 func (k *klammJudge) take(out *ops.Result, v runtime.Verdict, last bool) error {
-	*out = ops.Result{}
 	switch v.Code {
-	case abi.Pass:
-	case abi.Drop:
-		out.Code = ops.Dropped
-	case abi.Route:
-		out.Code, out.Partition = ops.Routed, v.Partition
 	case abi.ValueInPlace:
 		out.Code, out.Value = ops.Replaced, v.Value
 	case abi.Edit:

@@ -14,6 +14,7 @@ import (
 	"github.com/klamm-io/klamm/bench/internal/guests"
 	"github.com/klamm-io/klamm/bench/internal/ops"
 	"github.com/klamm-io/klamm/bench/internal/workload"
+	"github.com/klamm-io/klamm/internal/unmetered"
 	"github.com/tetratelabs/wazero"
 )
 
@@ -48,9 +49,10 @@ func withGuestEnv(c wazero.ModuleConfig) wazero.ModuleConfig {
 
 // Field is all contenders, and what they share.
 type Field struct {
-	cache wazero.CompilationCache
-	klamm *klammEngine
-	all   []Contender
+	cache     wazero.CompilationCache
+	klamm     *klammEngine
+	unmetered *klammEngine
+	all       []Contender
 }
 
 // NewField returns the contenders for which set has a guest. In cacheDir, with
@@ -60,16 +62,19 @@ func NewField(ctx context.Context, set *guests.Set, cacheDir string) (*Field, er
 	if err != nil {
 		return nil, err
 	}
-	engine, err := newKlammEngine(ctx, klammDir)
-	if err != nil {
-		return nil, errors.Join(err, cache.Close(ctx))
+	f := &Field{cache: cache}
+	if f.klamm, err = newKlammEngine(ctx, klammDir); err == nil {
+		f.unmetered, err = newKlammEngine(unmetered.With(ctx), klammDir)
 	}
-	f := &Field{cache: cache, klamm: engine}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(ctx))
+	}
 	for _, op := range ops.All() {
 		f.add("native", "go", op, func(context.Context) (Judge, error) { return openNative(op), nil })
 		for _, lang := range guests.Languages {
 			if g, ok := set.Klamm(lang, op); ok {
-				f.add("klamm", lang, op, func(ctx context.Context) (Judge, error) { return engine.open(ctx, g) })
+				f.add("klamm", lang, op, func(ctx context.Context) (Judge, error) { return f.klamm.open(ctx, g) })
+				f.add("klamm-unmetered", lang, op, func(ctx context.Context) (Judge, error) { return f.unmetered.open(ctx, g) })
 				f.add("close-on-done", lang, op, func(ctx context.Context) (Judge, error) { return openCloseOnDone(ctx, f.cache, g) })
 			}
 			if wasm, ok := set.Peer("extism", lang); ok {
@@ -116,7 +121,13 @@ func (f *Field) Contenders(op ops.Op) []Contender {
 
 // Close releases compiled code. Close the judges first.
 func (f *Field) Close(ctx context.Context) error {
-	return errors.Join(f.klamm.close(ctx), f.cache.Close(ctx))
+	var errs []error
+	for _, k := range []*klammEngine{f.klamm, f.unmetered} {
+		if k != nil {
+			errs = append(errs, k.close(ctx))
+		}
+	}
+	return errors.Join(append(errs, f.cache.Close(ctx))...)
 }
 
 // Check has j judge the whole ring in batches and compares every result with the
