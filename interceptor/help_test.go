@@ -59,7 +59,7 @@ type fakeVerdicts struct {
 	by       *generation
 }
 
-func (v fakeVerdicts) Len() int                 { return len(v.verdicts) }
+func (v fakeVerdicts) Len() int { return len(v.verdicts) }
 func (v fakeVerdicts) Word(i int) abi.Verdict {
 	w := v.verdicts[i]
 	return abi.PackVerdict(w.Code, 0, w.Reason, uint32(w.Partition))
