@@ -14,6 +14,9 @@ import (
 func (a *app) pipelineCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "pipeline", Short: "list, pause and resume the pipelines of a running host, and see their lag",
+		Example: `  klamm pipeline list
+  klamm pipeline lag clean -o json
+  klamm pipeline pause clean --admin unix:/run/klamm.sock`,
 		Args: group, RunE: help,
 	}
 	cmd.AddCommand(
