@@ -37,6 +37,7 @@ func instanceOf(ctx context.Context) *instance { return ctx.(*callContext).in }
 // the meter added.
 type watch struct {
 	fuel, depth api.MutableGlobal
+	deepest     uint64  // what depth starts with
 	rate        float64 // fuel that a processor burns in a nanosecond
 
 	// Of the running call.
@@ -53,12 +54,12 @@ func (w *watch) bind(mod api.Module) error {
 	if !ok || !ok2 {
 		return errors.New("the module is not metered")
 	}
-	w.fuel, w.depth = fuel, depth
+	w.fuel, w.depth, w.deepest = fuel, depth, depth.Get()
 	return nil
 }
 
-// start begins a call that may take so long. The depth is as it was: a call that
-// does not return normally is the last one of its instance.
+// start begins a call that may take so long. The depth is as it was: after a call
+// that does not return normally comes rewind.
 func (w *watch) start(limit time.Duration) {
 	w.limit, w.begun, w.granted, w.extended = limit, time.Time{}, slice, false
 	w.fuel.Set(slice)
@@ -99,6 +100,14 @@ func (w *watch) yield() {
 
 // nested reports whether the call was ended for nesting too deeply.
 func (w *watch) nested() bool { return w.depth != nil && int32(w.depth.Get()) < 0 }
+
+// rewind forgets the calls that did not return. It reports whether they nested
+// too deeply.
+func (w *watch) rewind() (nested bool) {
+	nested = w.nested()
+	w.depth.Set(w.deepest)
+	return nested
+}
 
 // lateTrap ends a call whose deadline has passed.
 type lateTrap struct{}

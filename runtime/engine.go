@@ -21,7 +21,9 @@ type EngineConfig struct {
 	// Logger takes warnings. Nil discards them.
 	Logger *slog.Logger
 	// MemoryTotal bounds the linear memory of all instances together, in bytes,
-	// each counted at its largest size. 0 sets no bound.
+	// each counted at its largest size, and the snapshots that they are restored
+	// from after a fault. Where only a snapshot goes beyond it there is none, and a
+	// fault costs a new instance. 0 sets no bound.
 	MemoryTotal int64
 }
 
@@ -41,15 +43,19 @@ type Engine struct {
 	cache wazero.CompilationCache
 	// cacheDir is where compiled code is kept on disk, "" when it is not.
 	cacheDir string
-	memory   atomic.Int64 // bytes of linear memory reserved
-	rate     float64      // fuel that a processor burns in a nanosecond
+	pages    *pageTable // nil where the system has none to show
+	rate     float64    // fuel that a processor burns in a nanosecond
+
+	memory    atomic.Int64 // bytes of linear memory reserved
+	snapshots atomic.Int64 // bytes of snapshots
+
 	// unmetered is for benchmarks of what the meter costs.
 	unmetered bool
 }
 
 // NewEngine starts an engine.
 func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
-	e := &Engine{cfg: cfg, log: cfg.Logger, unmetered: unmetered.Is(ctx)}
+	e := &Engine{cfg: cfg, log: cfg.Logger, pages: openPages(), unmetered: unmetered.Is(ctx)}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -76,8 +82,11 @@ func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 // at its largest size.
 func (e *Engine) MemoryReserved() int64 { return e.memory.Load() }
 
+// SnapshotBytes returns the bytes that are kept to restore instances from.
+func (e *Engine) SnapshotBytes() int64 { return e.snapshots.Load() }
+
 // Close releases all compiled code. Close plugins first: what still runs is cut
 // off.
 func (e *Engine) Close(ctx context.Context) error {
-	return errors.Join(e.rt.Close(ctx), e.cache.Close(ctx))
+	return errors.Join(e.rt.Close(ctx), e.cache.Close(ctx), e.pages.close())
 }

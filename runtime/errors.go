@@ -18,7 +18,7 @@ var ErrClosed = errors.New("closed")
 var ErrNotLoaded = errors.New("no module loaded")
 
 // TrapError says that the guest trapped: unreachable, a memory access out of
-// bounds, a division by zero, a Go panic, proc_exit. The instance is made anew.
+// bounds, a division by zero, a Go panic, proc_exit. What the call did is undone.
 type TrapError struct {
 	Plugin string
 	Export string
@@ -33,8 +33,8 @@ func (e *TrapError) Error() string {
 	return fmt.Sprintf("plugin %q: call %s: trap: %s%s", e.Plugin, e.Export, e.Trap, said(firstLine(e.Said)))
 }
 
-// DeadlineError says that a call took longer than it may. The instance is made
-// anew.
+// DeadlineError says that a call took longer than it may. What the call did is
+// undone.
 type DeadlineError struct {
 	Plugin string
 	Export string

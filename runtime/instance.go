@@ -23,8 +23,9 @@ const (
 )
 
 // instance is a module with memory of its own. It serves one goroutine at a
-// time. After a fault it is dead: close it and make another.
+// time. After a fault it is dead: restore it, or close it and make another.
 type instance struct {
+	e      *Engine
 	cfg    *PluginConfig
 	module *Module
 	host   Host
@@ -39,6 +40,10 @@ type instance struct {
 	hooks [abi.HookCount]api.Function
 	alloc api.Function
 	stack [2]uint64
+
+	globals []api.MutableGlobal // of the module, mutable
+	keeps   bool                // a snapshot is taken when something to keep has changed
+	saved   *snapshot
 
 	blockPtr, blockCap uint32 // the exchange block, 0 before the first alloc
 	room               int    // least modification area, from what calls needed
@@ -75,7 +80,7 @@ func (e *Engine) instantiate(m *Module, cfg *PluginConfig, at place) (*instance,
 		return nil, err
 	}
 	in := &instance{
-		cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem, room: modMin,
+		e: e, cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem, room: modMin,
 		reasons: map[uint16]string{}, macs: map[string]hash.Hash{},
 	}
 	in.ctx = &callContext{Context: experimental.WithMemoryAllocator(context.Background(), mem), in: in}
@@ -116,16 +121,24 @@ func (in *instance) start(rt wazero.Runtime, at place) error {
 			return err
 		}
 	}
-	for h := range abi.Hook(abi.HookCount) {
-		in.hooks[h] = mod.ExportedFunction(h.Export())
+	in.lookup()
+	for _, g := range in.module.metered.Globals {
+		in.globals = append(in.globals, mod.ExportedGlobal(g.Name).(api.MutableGlobal)) // the meter has exported it
 	}
-	in.alloc = mod.ExportedFunction(abi.ExportAlloc)
 	if in.module.exports(abi.ExportInitialize) {
 		if err := in.call(mod.ExportedFunction(abi.ExportInitialize), abi.ExportInitialize, initTimeout); err != nil {
 			return err
 		}
 	}
 	return in.initialise(at)
+}
+
+// lookup finds the functions that are called often.
+func (in *instance) lookup() {
+	for h := range abi.Hook(abi.HookCount) {
+		in.hooks[h] = in.mod.ExportedFunction(h.Export())
+	}
+	in.alloc = in.mod.ExportedFunction(abi.ExportAlloc)
 }
 
 // call runs an exported function with in.stack as parameters and results. A
@@ -159,6 +172,7 @@ func (in *instance) ensure(size int) error {
 			ptr, want, in.mem.length)}
 	}
 	in.blockPtr, in.blockCap = ptr, want
+	in.snap()
 	return nil
 }
 
@@ -188,6 +202,7 @@ func (in *instance) close() {
 		_ = in.call(in.mod.ExportedFunction(abi.ExportClose), abi.ExportClose, closeTimeout) // nobody is left to mind
 	}
 	in.dead = true
+	in.dropSnapshot()
 	if in.mod != nil {
 		_ = in.mod.Close(context.Background()) // reports nothing but the exit code
 	}

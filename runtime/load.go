@@ -174,6 +174,8 @@ func (p *Plugin) instanceFor(g *Generation, at place) (*instance, error) {
 		return nil, fmt.Errorf("call %s: the answer for lane %d of chain %q is not that of other lanes",
 			abi.ExportInit, at.lane, at.chain)
 	}
+	in.keeps = g.Module.restores
+	in.snap()
 	return in, nil
 }
 

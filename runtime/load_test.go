@@ -211,7 +211,7 @@ func TestMemoryOfAllInstancesTogether(t *testing.T) {
 		t.Errorf("%d bytes reserved", n)
 	}
 	_, err = p.Seat(context.Background(), SeatConfig{Host: newFakeHost()})
-	wantProblem(t, err, "50331648 bytes", "limit is 41943040")
+	wantProblem(t, err, "memory of all instances would be", "limit is 41943040")
 	if n := e.MemoryReserved(); n != 32<<20 {
 		t.Errorf("%d bytes reserved after the refusal", n)
 	}

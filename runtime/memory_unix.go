@@ -4,12 +4,12 @@ package runtime
 
 import "syscall"
 
-func reserve(n int) (b []byte, release func([]byte), err error) {
-	b, err = syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+func reserve(n int) (reservation, error) {
+	b, err := syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
-		return nil, nil, err
+		return reservation{}, err
 	}
-	return b, unmap, nil
+	return reservation{reserved: b, release: unmap, mapped: true}, nil
 }
 
 func unmap(b []byte) {

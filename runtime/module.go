@@ -23,6 +23,7 @@ type Module struct {
 	imports  []string
 	manifest Manifest
 	metered  meter.Result // without its bytes
+	restores bool         // its instances can be restored
 	compiled wazero.CompiledModule
 
 	mu   sync.Mutex
@@ -55,7 +56,7 @@ func (e *Engine) Compile(ctx context.Context, name string, wasm []byte) (*Module
 	metered.Wasm = nil
 	m := &Module{
 		name: name, digest: Digest(wasm), size: len(wasm),
-		facts: facts, manifest: manifest, metered: *metered, compiled: compiled, refs: 1,
+		facts: facts, manifest: manifest, metered: *metered, restores: restorable(metered), compiled: compiled, refs: 1,
 	}
 	for _, im := range facts.Imports {
 		m.imports = append(m.imports, im.Module+"."+im.Name)

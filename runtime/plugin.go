@@ -69,6 +69,8 @@ type Plugin struct {
 	active  atomic.Pointer[Generation]
 	retired sync.WaitGroup // instances being closed
 
+	restored, remade atomic.Int64 // instances, after faults
+
 	loading sync.Mutex // one Load at a time; taken before mu
 	mu      sync.Mutex
 	seats   map[*Seat]struct{}
@@ -88,6 +90,12 @@ func (p *Plugin) Name() string { return p.cfg.Name }
 
 // Active returns the active generation, nil before the first Load.
 func (p *Plugin) Active() *Generation { return p.active.Load() }
+
+// Recoveries returns how many instances were restored from their snapshot after
+// a fault, and how many had to be made anew.
+func (p *Plugin) Recoveries() (restored, remade int64) {
+	return p.restored.Load(), p.remade.Load()
+}
 
 // Close closes all seats and generations, and waits until their instances are
 // gone. It may be called twice.
@@ -115,7 +123,7 @@ func (p *Plugin) Close(ctx context.Context) error {
 // seated is an instance and the generation it is of.
 type seated struct {
 	gen *Generation
-	in  *instance // nil after a fault, until it is made anew
+	in  *instance // nil after some faults, until it is made anew
 }
 
 // retire closes an instance that no call can reach any more, aside, since its

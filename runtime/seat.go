@@ -183,12 +183,18 @@ func (s *Seat) enter(ctx context.Context, h abi.Hook, b *Block) (*instance, erro
 	return s.cur.in, nil
 }
 
-// leave drops an instance that is dead; the next call makes it anew.
+// leave restores an instance that is dead, or drops it; then the next call makes
+// it anew.
 func (s *Seat) leave(b *Block, err error) {
 	s.p.breaker.done(err != nil, !b.Retry)
-	if s.cur.in.dead {
-		s.cur.in.close()
+	switch in := s.cur.in; {
+	case !in.dead:
+	case in.restore():
+		s.p.restored.Add(1)
+	default:
+		in.close()
 		s.cur.in = nil
+		s.p.remade.Add(1)
 	}
 }
 

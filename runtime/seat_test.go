@@ -304,13 +304,14 @@ func TestBreakerLetsOneCallTry(t *testing.T) {
 }
 
 func TestInstanceThatCannotBeMadeAnew(t *testing.T) {
-	e, err := NewEngine(context.Background(), EngineConfig{MemoryTotal: 32 << 20})
+	e, err := NewEngine(context.Background(), EngineConfig{MemoryTotal: 33 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close(context.Background())
 	g := new(w.Guest)
-	g.Hook(abi.OnSend, 0, w.LocalGet(0), w.I32Load(abi.BatchCount), w.I32Const(1), w.I32Eq, w.If, w.Unreachable, w.End, w.I64Const(0))
+	g.Hook(abi.OnSend, 0, w.LocalGet(0), w.I32Load(abi.BatchCount), w.I32Const(1), w.I32Eq, w.If,
+		w.I32Const(1), w.MemoryGrow, w.Drop, w.Unreachable, w.End, w.I64Const(0))
 	p := load(t, e, g, PluginConfig{})
 	s := sit(t, p, newFakeHost())
 	if _, err := s.Judge(context.Background(), abi.OnSend, keyed(1, 0)); !IsFault(err) {

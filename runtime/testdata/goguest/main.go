@@ -14,6 +14,7 @@ var (
 	greeting = plugin.String("greeting", "hello")
 	seen     = plugin.Counter("seen_total")
 	hoard    [][]byte
+	counted  = map[string]int{"count": 0} // by key
 )
 
 func init() {
@@ -25,6 +26,9 @@ func act(b *plugin.Batch) error {
 	for i, r := range b.All() {
 		seen.Inc()
 		switch string(r.Key()) {
+		case "count":
+			counted["count"]++
+			r.Route(uint32(counted["count"]))
 		case "panic":
 			panic("record " + string(rune('0'+i)))
 		case "exit":
