@@ -52,6 +52,7 @@ var table = []row{
 	{"host", []string{".", "sdk/abi", "runtime", "state", "interceptor", "partitioner", "internal/config", "internal/module", "host/internal/..."}},
 	{"internal/broker", []string{".", "internal/config"}},
 	{"host/saramaplugin", []string{".", "interceptor", "host"}},
+	{"host/typed", []string{".", "host"}},
 	{"host/hosttest", []string{".", "internal/config", "internal/broker", "host"}},
 	{"sdk/plugintest", []string{".", "sdk/abi", "sdk/plugin", "runtime", "state", "internal/module"}},
 	{"sdk/conformance", []string{"sdk/abi", "sdk/plugin", "runtime", "internal/module"}},
