@@ -190,6 +190,8 @@ func TestRefused(t *testing.T) {
 		{"deep nesting", code(bytes.Repeat(block, 10_001), bytes.Repeat(end, 10_001)), "nested"},
 		{"2^32-1 types", append([]byte("\x00asm\x01\x00\x00\x00"), section(1, uleb(1<<32-1))...), "types declared"},
 		{"names cut off", with(func(m *wasmModule) { m.custom("name", op(1, 3, 200, 1)) }), "3 bytes declared"},
+		{"the module's name cut off", with(func(m *wasmModule) { m.custom("name", op(0, 3, 9, 'm', 'o')) }), "section name"},
+		{"more behind the module's name", with(func(m *wasmModule) { m.custom("name", op(0, 3, 1, 'm', 'o')) }), "section name"},
 		{"2^32-1 names", with(func(m *wasmModule) { m.custom("name", cat(op(1), vec(uleb(1<<32-1)))) }), "names declared"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

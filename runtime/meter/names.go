@@ -67,9 +67,11 @@ func (m *module) writeNames() error {
 	}
 	m.begin(secCustom, func() {
 		m.out = appendName(m.out, "name")
-		m.writeNameSections(func(id byte) bool { return id == nameModule })
+		err = m.writeNameSections(func(id byte) bool { return id == nameModule })
 		m.writeSized(nameFunctions, m.nameMap(names))
-		err = m.writeNameSections(func(id byte) bool { return id > nameFunctions })
+		if err == nil {
+			err = m.writeNameSections(func(id byte) bool { return id > nameFunctions })
+		}
 	})
 	return err
 }
@@ -106,12 +108,16 @@ func (m *module) writeNameSections(wanted func(id byte) bool) error {
 		if !wanted(s.id) {
 			continue
 		}
-		body := s.body.b
-		if s.id == nameLocals || s.id == nameLabels {
-			r := s.body
-			if body = m.localNames(&r); r.err != nil {
-				return fmt.Errorf("section name: %w", r.err)
-			}
+		body, r := s.body.b, s.body
+		switch s.id {
+		case nameModule:
+			r.name()
+			r.done()
+		case nameLocals, nameLabels:
+			body = m.localNames(&r)
+		}
+		if r.err != nil {
+			return fmt.Errorf("section name: %w", r.err)
 		}
 		m.writeSized(s.id, body)
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/klamm-io/klamm/internal/module"
-	"github.com/klamm-io/klamm/runtime"
 	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/klamm-io/klamm/sdk/conformance/toolchain"
 )
@@ -118,11 +117,10 @@ func TestAgainstGo(t *testing.T) {
 
 func loaderOf(t *testing.T, wasm []byte) *loader {
 	t.Helper()
-	engine, err := runtime.NewEngine(t.Context(), runtime.EngineConfig{})
+	l, err := open(t.Context(), wasm)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loader{engine, wasm, map[loaded]*runtime.Plugin{}}
 	t.Cleanup(l.close)
 	return l
 }

@@ -70,7 +70,7 @@ func brokenGuest(t *testing.T, old, replacement string) []byte {
 // firstProblem runs cases until one fails, not in the larger batches.
 func firstProblem(t *testing.T, wasm []byte) string {
 	t.Helper()
-	l, err := open(t.Context(), wasm)
+	l, err := openGuest(t.Context(), wasm)
 	if err != nil {
 		return err.Error()
 	}

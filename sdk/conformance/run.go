@@ -18,7 +18,7 @@ const callLimit = 10 * time.Second
 // Run runs all cases with the module as subtests.
 func Run(t *testing.T, wasm []byte) {
 	t.Helper()
-	l, err := open(t.Context(), wasm)
+	l, err := openGuest(t.Context(), wasm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,20 +43,28 @@ func (c *Case) problems(ctx context.Context, l *loader, ways []way) (problems []
 	return problems
 }
 
-// open starts an engine for the module, which must export all hooks.
+// open starts an engine for the module.
 func open(ctx context.Context, wasm []byte) (*loader, error) {
 	engine, err := runtime.NewEngine(ctx, runtime.EngineConfig{})
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{engine, wasm, map[loaded]*runtime.Plugin{}}
-	m, err := engine.Compile(ctx, pluginName, wasm)
+	l := &loader{engine: engine, wasm: wasm, plugins: map[loaded]*runtime.Plugin{}}
+	l.module, err = engine.Compile(ctx, pluginName, wasm)
 	if err != nil {
 		l.close()
 		return nil, err
 	}
-	defer m.Close(ctx)
-	if missing := abi.HookMask(1<<abi.HookCount-1) &^ m.Hooks(); missing != 0 {
+	return l, nil
+}
+
+// openGuest is open for a guest of the kit.
+func openGuest(ctx context.Context, wasm []byte) (*loader, error) {
+	l, err := open(ctx, wasm)
+	if err != nil {
+		return nil, err
+	}
+	if missing := abi.HookMask(1<<abi.HookCount-1) &^ l.module.Hooks(); missing != 0 {
 		l.close()
 		return nil, fmt.Errorf("the guest must export all five hooks; it lacks those of mask %#x", uint16(missing))
 	}
@@ -68,6 +76,7 @@ func open(ctx context.Context, wasm []byte) (*loader, error) {
 type loader struct {
 	engine  *runtime.Engine
 	wasm    []byte
+	module  *runtime.Module // held, so that the compiled code of all plugins is one
 	plugins map[loaded]*runtime.Plugin
 }
 
@@ -106,6 +115,9 @@ func (l *loader) load(ctx context.Context, w way) (*runtime.Plugin, error) {
 func (l *loader) close() {
 	for _, p := range l.plugins {
 		_ = p.Close(context.Background()) // reports nothing that a case is about
+	}
+	if l.module != nil {
+		_ = l.module.Close(context.Background())
 	}
 	_ = l.engine.Close(context.Background())
 }
