@@ -8,13 +8,17 @@ import (
 // NewMemory returns a Backend that remembers for as long as the process lives:
 // at most maxEntries ids, at most maxBytes of values.
 func NewMemory(maxEntries int, maxBytes int64) Backend {
+	return newMemory(randomKey(), maxEntries, maxBytes)
+}
+
+func newMemory(key Key, maxEntries int, maxBytes int64) *memory {
+	return &memory{key: key, max: maxEntries, values: values{max: maxBytes}}
+}
+
+func randomKey() Key {
 	var key [16]byte
 	rand.Read(key[:]) // never returns an error
-	return &memory{
-		key:    Key{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
-		max:    maxEntries,
-		values: values{max: maxBytes},
-	}
+	return Key{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}
 }
 
 // memory keeps confirmed ids in the order of their confirmation. An id costs an
@@ -34,6 +38,7 @@ type memory struct {
 	newest  uint32
 	count   int
 	origins []origin
+	walks   []*walk // that are under way; nearly always none
 
 	values values
 }
@@ -61,7 +66,7 @@ func (m *memory) Key() Key { return m.key }
 func (m *memory) Bucket(plugin string) Bucket {
 	b := m.buckets[plugin]
 	if b == nil {
-		b = &memoryBucket{m: m, origins: make(map[string]uint32), values: make(map[string]*value)}
+		b = &memoryBucket{m: m, plugin: plugin, origins: make(map[string]uint32), values: make(map[string]*value)}
 		if m.buckets == nil {
 			m.buckets = make(map[string]*memoryBucket)
 		}
@@ -118,6 +123,9 @@ func (m *memory) add(id ID) *entry {
 }
 
 func (m *memory) remove(slot uint32) {
+	if len(m.walks) > 0 {
+		m.passOver(slot)
+	}
 	e := m.at(slot)
 	m.part(e.id).remove(uint32(e.id[0]), slot)
 	if e.prev != 0 {
@@ -162,6 +170,7 @@ func (m *memory) expire(slot uint32) {
 
 type memoryBucket struct {
 	m          *memory
+	plugin     string
 	origins    map[string]uint32 // topic to index in m.origins
 	lastTopic  string
 	lastOrigin uint32

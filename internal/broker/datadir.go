@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/klamm-io/klamm/internal/filelock"
 )
 
 // lockName is the file that keeps a second broker away from a data_dir.
 const lockName = ".klamm.lock"
-
-var errLocked = errors.New("locked")
 
 // claimDir makes dir usable for this process alone and returns what gives it
 // back. Without a directory there is nothing to do.
@@ -25,9 +25,9 @@ func claimDir(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded broker: data_dir %q cannot be written; name a directory that this user may write: %w", dir, err)
 	}
-	if err := lockFile(f); err != nil {
+	if err := filelock.Lock(f); err != nil {
 		f.Close()
-		if errors.Is(err, errLocked) {
+		if errors.Is(err, filelock.ErrLocked) {
 			return nil, fmt.Errorf("embedded broker: data_dir %q is in use by another broker; stop it or name another directory", dir)
 		}
 		return nil, fmt.Errorf("embedded broker: data_dir %q: %w", dir, err)

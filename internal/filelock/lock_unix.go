@@ -1,6 +1,6 @@
 //go:build unix
 
-package broker
+package filelock
 
 import (
 	"errors"
@@ -9,10 +9,12 @@ import (
 	"syscall"
 )
 
-func lockFile(f *os.File) error {
+// Lock takes the lock of f, which ends when f is closed, or its process. It does
+// not wait: where another holds it, that is ErrLocked.
+func Lock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return errLocked
+		return ErrLocked
 	}
 	if err != nil {
 		return fmt.Errorf("lock %q: %w", f.Name(), err)
