@@ -115,15 +115,20 @@ func (a *acknowledger) run() {
 func (a *acknowledger) process(work []completed) {
 	now := a.p.clock.since()
 	nowMS := a.p.clock.msAt(now)
+	claimed := false
 	for i := 0; i < len(work); i++ { // work grows by the waiters that are set free
 		c := &work[i]
 		if c.slot.claimed {
+			claimed = true
 			for _, r := range a.p.ledger.Settle(c.slot.ref, settlement(c, nowMS)) {
 				if !resolveSeat(r) {
 					work = append(work, waiterEnd(a.p.slots.at(r.Waiter), r))
 				}
 			}
 		}
+	}
+	if claimed {
+		a.p.ledger.Flush()
 	}
 	a.notifyPlugins(work, now)
 	a.finish(work)

@@ -73,7 +73,7 @@ func (h *Host) loadPlugins(ctx context.Context) error {
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(h.cfg.State)) {
-		errs = append(errs, h.openState(name))
+		errs = append(errs, h.ledger.Open(name, h.storeConfig(name)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.cfg.Plugin)) {
 		if err := h.loadPlugin(ctx, name); err != nil {
@@ -110,18 +110,6 @@ func (h *Host) checkModules() error {
 		}
 	}
 	return problems.Err()
-}
-
-func (h *Host) openState(name string) error {
-	cfg := h.cfg.State[name]
-	err := h.ledger.Open(name, state.StoreConfig{
-		Backend: cfg.Backend, MaxEntries: cfg.MaxEntries, MaxBytes: int64(cfg.MaxBytes),
-		ScopeTopic: cfg.Scope != "state", RecordClock: h.cfg.StateClock(name) == "record",
-	})
-	if err != nil {
-		return fmt.Errorf("state %q: %w", name, err)
-	}
-	return nil
 }
 
 func (h *Host) loadPlugin(ctx context.Context, name string) error {

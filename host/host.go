@@ -18,9 +18,11 @@ import (
 // the pipelines.
 type Host struct {
 	cfg     config.Config
-	baseDir string // relative module paths start here
-	opt     options
-	log     *slog.Logger
+	baseDir string // relative paths of modules and state files start here
+	// checkOnly: it runs no record that counts.
+	checkOnly bool
+	opt       options
+	log       *slog.Logger
 
 	engine  *engine
 	plugins map[string]*plugin
@@ -68,6 +70,7 @@ func New(cfg Config, opts ...Option) (*Host, error) {
 func Load(ctx context.Context, cfg Config, baseDir string, opts ...Option) (*Host, error) {
 	cfg.ApplyDefaults()
 	h := prepare(cfg, baseDir, opts)
+	h.checkOnly = true
 	if err := h.loadPlugins(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}

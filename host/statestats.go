@@ -1,5 +1,11 @@
 package host
 
+import (
+	"path/filepath"
+
+	"github.com/klamm-io/klamm/state"
+)
+
 // StateStats is one plugin's share of one state. Counters count from the start
 // of the host.
 type StateStats struct {
@@ -19,7 +25,8 @@ type StateStats struct {
 	ValuesEvicted int64 `json:"values_evicted"` // values that went because they took too much
 	UnknownFree   int64 `json:"unknown_released"`
 	UnknownHeld   int64 `json:"unknown_held"`
-	Errors        int64 `json:"errors"` // the backend could not answer, or refused
+	Errors        int64 `json:"errors"`   // the backend could not answer, or refused
+	Bypassed      int64 `json:"bypassed"` // claims that passed because it was unavailable
 }
 
 // HitRate is the share of claims that met their id again, 0 where none was made.
@@ -38,8 +45,56 @@ func (h *Host) stateStats() []StateStats {
 			Entries: int64(st.Entries), Pending: int64(st.Pending), Waiters: int64(st.Waiters), Values: int64(st.Values), Bytes: st.Bytes,
 			Claims: int64(st.Claims), Hits: int64(st.Hits + st.PendingHits), Evictions: int64(st.Evictions), Expired: int64(st.Expired),
 			ValuesEvicted: int64(st.ValuesEvicted), UnknownFree: int64(st.UnknownReleased), UnknownHeld: int64(st.UnknownHeld),
-			Errors: int64(st.Errors),
+			Errors: int64(st.Errors), Bypassed: int64(st.Bypassed),
 		})
 	}
 	return all
+}
+
+// BackendStats is how the backend of a state is that outlives the process.
+type BackendStats struct {
+	State   string `json:"state"`
+	Backend string `json:"backend"`
+	Where   string `json:"where"`           // the file, or the address
+	Error   string `json:"error,omitempty"` // why it cannot remember now
+	Size    int64  `json:"bytes"`           // that it takes; -1: not known
+	Synced  int64  `json:"synced"`          // of them, what a power cut leaves
+	Behind  int64  `json:"behind"`          // bytes that are not written yet
+
+	Failures int64 `json:"failures"`  // writes or calls that did not succeed
+	Rewrites int64 `json:"rewrites"`  // of the file, without what has gone
+	Cut      int64 `json:"cut_bytes"` // at the file's end when it was opened
+}
+
+func (h *Host) backendStats() []BackendStats {
+	var all []BackendStats
+	for _, b := range h.ledger.Health() {
+		s := BackendStats{
+			State: b.State, Backend: h.cfg.State[b.State].Backend, Where: b.Where, Size: b.Size, Synced: b.Synced, Behind: b.Behind,
+			Failures: int64(b.Failures), Rewrites: int64(b.Rewrites), Cut: b.Cut,
+		}
+		if b.Err != nil {
+			s.Error = b.Err.Error()
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// storeConfig is [state.NAME] as the ledger wants it. A host that only checks
+// keeps everything in memory: a running one may have the file open.
+func (h *Host) storeConfig(name string) state.StoreConfig {
+	cfg := h.cfg.State[name]
+	out := state.StoreConfig{
+		Backend: cfg.Backend, MaxEntries: cfg.MaxEntries, MaxBytes: int64(cfg.MaxBytes),
+		ScopeTopic: cfg.Scope != "state", RecordClock: h.cfg.StateClock(name) == "record",
+		Path: cfg.Path, SyncInterval: cfg.SyncInterval.Std(), Pass: cfg.OnUnavailable == "pass",
+	}
+	if h.checkOnly {
+		out.Backend = "memory"
+	}
+	if out.Path != "" && !filepath.IsAbs(out.Path) {
+		out.Path = filepath.Join(h.baseDir, out.Path)
+	}
+	return out
 }

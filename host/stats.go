@@ -17,6 +17,8 @@ type Stats struct {
 	Plugins map[string]PluginStats
 	// States, one row for each state and plugin.
 	States []StateStats
+	// Backends of states that outlive the process, by name.
+	Backends []BackendStats
 	// Produce is the pipeline below: buffer, requests, retries.
 	Produce ProduceStats
 }
@@ -116,7 +118,7 @@ func (h *Host) Stats() Stats {
 	for name, p := range h.plugins {
 		s.Plugins[name] = p.stats()
 	}
-	s.States = h.stateStats()
+	s.States, s.Backends = h.stateStats(), h.backendStats()
 	if h.producer == nil {
 		return s
 	}

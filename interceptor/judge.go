@@ -173,6 +173,9 @@ func (r *run) invoke(ctx context.Context, p *place, items []*Item) (verdicts, ti
 			Problem: fmt.Sprintf("%d verdicts for %d records", v.Len(), len(items)),
 		}
 	}
+	if r.tx.refused != nil {
+		err = r.tx.refused // whatever the guest made of it
+	}
 	if r.trace != nil {
 		r.trace.called(took)
 	}

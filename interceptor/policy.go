@@ -10,6 +10,7 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/runtime"
 	"github.com/klamm-io/klamm/sdk/abi"
+	"github.com/klamm-io/klamm/state"
 )
 
 // policy decides about a record that a link could not judge, because of err.
@@ -125,6 +126,8 @@ func faultKind(err error) string {
 		return native.kind()
 	case errors.Is(err, runtime.ErrBreakerOpen):
 		return "breaker_open"
+	case errors.Is(err, state.ErrUnavailable):
+		return "state"
 	}
 	if kind := runtime.FaultKind(err); kind != "" {
 		return kind

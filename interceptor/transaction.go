@@ -40,6 +40,9 @@ type transaction struct {
 	space *state.Space
 	nowMS int64
 	dry   bool // for Explain: nothing is kept
+	// refused is why the state could not answer a claim: it is no fault of the
+	// plugin's.
+	refused error
 
 	claims   []claim
 	ids      []byte // of the claims
@@ -79,6 +82,7 @@ type put struct {
 // begin starts a transaction. What the last one did not apply is forgotten.
 func (t *transaction) begin(items []*Item, acks []*Ack, space *state.Space, nowMS int64) {
 	t.items, t.acks, t.space, t.nowMS = items, acks, space, nowMS
+	t.refused = nil
 	clear(t.claims)
 	t.claims = t.claims[:0]
 	t.ids = t.ids[:0]
@@ -112,6 +116,9 @@ func (t *transaction) claim(index int, id []byte, ttlMS int64) int32 {
 	it := t.items[index]
 	ttl := duration(ttlMS)
 	a := t.space.Claim(state.Ref(it.Ref), it.Record.Topic, id, ttl, t.space.ClockMS(it.Record.Timestamp, t.nowMS))
+	if a.Code == state.Refused {
+		t.refused = t.space.Refusal()
+	}
 	if !a.Fresh && a.Wait == nil && a.Code != state.Confirmed {
 		return a.Code
 	}

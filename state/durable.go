@@ -2,6 +2,8 @@ package state
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -38,4 +40,44 @@ type Health struct {
 	// no whole frame when it was opened.
 	Failures, Rewrites uint64
 	Cut                int64
+}
+
+// flushLimit is how long settled claims wait for a disk. Then the backend is
+// unavailable, and says so.
+const flushLimit = 5 * time.Second
+
+// Flush returns when what was settled and put before is as safe as its backends
+// make it. Whoever tells that a record was written calls it first, once for
+// many: then an id that was told of is forgotten by no crash of the process. A
+// backend that cannot keep up is unavailable, which its Health, and the claims
+// that it refuses, tell; the records are written in any case.
+func (l *Ledger) Flush() {
+	l.mu.Lock()
+	durables := l.durables
+	l.mu.Unlock()
+	for _, d := range durables {
+		if err := d.Flush(flushLimit); err != nil {
+			l.log.Debug("state: not safe", "err", err)
+		}
+	}
+}
+
+// StoreHealth is how a state's backend is.
+type StoreHealth struct {
+	State string
+	Health
+}
+
+// Health returns how the backends are that outlive the process, ordered by
+// name.
+func (l *Ledger) Health() []StoreHealth {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []StoreHealth
+	for _, name := range slices.Sorted(maps.Keys(l.stores)) {
+		if d := l.stores[name].durable; d != nil {
+			all = append(all, StoreHealth{name, d.Health()})
+		}
+	}
+	return all
 }

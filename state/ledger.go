@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,12 +18,31 @@ import (
 type Options struct {
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // default: nothing is logged
+	// Backends are those that this package has not, by the name that
+	// StoreConfig.Backend has for them.
+	Backends map[string]Opener
 }
+
+// Opener opens the backend of the state called name.
+type Opener func(name string, cfg StoreConfig) (Backend, error)
 
 // StoreConfig is one [state.NAME].
 type StoreConfig struct {
-	// Backend is "memory", the default: what it remembers ends with the process.
+	// Backend is "memory", the default: what it remembers ends with the process;
+	// "file", which survives it; or one of Options.Backends.
 	Backend string
+	// Path and SyncInterval are those of FileOptions.
+	Path         string
+	SyncInterval time.Duration
+	// Address, Timeout and Lease are for backends on a network: where it is, how
+	// long one round trip may take, and how long it keeps the claims of a host
+	// that is gone.
+	Address        string
+	Timeout, Lease time.Duration
+	// Pass lets records pass while the backend is unavailable (on_unavailable =
+	// "pass"): none waits, and duplicates may pass; counted. Default: claims are
+	// refused.
+	Pass bool
 	// MaxEntries is how many confirmed ids are remembered, of all plugins
 	// together; the oldest go beyond it. Default 1,000,000. Ids of records in
 	// flight do not count.
@@ -48,6 +68,7 @@ const (
 type Ledger struct {
 	log   *slog.Logger
 	now   func() time.Time
+	more  map[string]Opener
 	clock atomic.Int64 // the latest NowMS
 
 	mu     sync.Mutex
@@ -55,10 +76,13 @@ type Ledger struct {
 	stores map[string]*store
 	spaces []*Space
 	flight flight
+
+	durables []Durable
 }
 
 type store struct {
 	backend Backend
+	durable Durable // backend, where it is one
 	cfg     StoreConfig
 	spaces  map[string]*Space
 }
@@ -71,7 +95,7 @@ func NewLedger(opts Options) *Ledger {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Ledger{log: opts.Logger, now: opts.Now, stores: make(map[string]*store), flight: newFlight()}
+	return &Ledger{log: opts.Logger, now: opts.Now, more: opts.Backends, stores: make(map[string]*store), flight: newFlight()}
 }
 
 // Open makes the state called name.
@@ -85,11 +109,35 @@ func (l *Ledger) Open(name string, cfg StoreConfig) error {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = DefaultMaxBytes
 	}
+	b, err := l.backend(name, cfg)
+	if err != nil {
+		return fmt.Errorf("state %q: %w", name, err)
+	}
+	return l.OpenBackend(name, b, cfg)
+}
+
+func (l *Ledger) backend(name string, cfg StoreConfig) (Backend, error) {
 	switch cfg.Backend {
 	case "", "memory":
-		return l.OpenBackend(name, NewMemory(cfg.MaxEntries, cfg.MaxBytes), cfg)
+		return NewMemory(cfg.MaxEntries, cfg.MaxBytes), nil
+	case "file":
+		return NewFile(FileOptions{
+			Path: cfg.Path, Name: name, Scope: scopeName(cfg.ScopeTopic), MaxEntries: cfg.MaxEntries, MaxBytes: cfg.MaxBytes,
+			SyncInterval: cfg.SyncInterval, Pass: cfg.Pass, Logger: l.log,
+		})
 	}
-	return fmt.Errorf("state %q: unknown backend %q: use \"memory\"", name, cfg.Backend)
+	if open := l.more[cfg.Backend]; open != nil {
+		return open(name, cfg)
+	}
+	known := slices.Sorted(maps.Keys(l.more))
+	return nil, fmt.Errorf("this program has no state backend %q: there are %q", cfg.Backend, append([]string{"memory", "file"}, known...))
+}
+
+func scopeName(topic bool) string {
+	if topic {
+		return "topic"
+	}
+	return "state"
 }
 
 // OpenBackend makes the state called name over a backend of the caller's. Of
@@ -105,7 +153,11 @@ func (l *Ledger) OpenBackend(name string, b Backend, cfg StoreConfig) error {
 	case l.stores[name] != nil:
 		err = fmt.Errorf("state %q: it is open already", name)
 	default:
-		l.stores[name] = &store{backend: b, cfg: cfg, spaces: make(map[string]*Space)}
+		st := &store{backend: b, cfg: cfg, spaces: make(map[string]*Space)}
+		if st.durable, _ = b.(Durable); st.durable != nil {
+			l.durables = append(l.durables, st.durable)
+		}
+		l.stores[name] = st
 		return nil
 	}
 	return errors.Join(err, b.Close())
@@ -127,7 +179,7 @@ func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
 	if s == nil {
 		s = &Space{l: l, state: state, plugin: plugin, number: uint32(len(l.spaces)), bucket: st.backend.Bucket(plugin)}
 		s.scopes = scopes{root: st.backend.Key(), plugin: plugin, byTopic: st.cfg.ScopeTopic}
-		s.recordClock = st.cfg.RecordClock
+		s.recordClock, s.pass = st.cfg.RecordClock, st.cfg.Pass
 		st.spaces[plugin] = s
 		l.spaces = append(l.spaces, s)
 	}

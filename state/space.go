@@ -1,6 +1,10 @@
 package state
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // SpaceOptions are a plugin's own settings at a state.
 type SpaceOptions struct {
@@ -16,6 +20,7 @@ type Space struct {
 	state, plugin string
 	number        uint32
 	recordClock   bool
+	pass          bool // while the backend is unavailable
 	bucket        Bucket
 	scopes        scopes
 
@@ -29,6 +34,8 @@ type Space struct {
 	unknownReleased uint64
 	unknownHeld     uint64
 	errors          uint64
+	bypassed        uint64
+	refusal         error
 }
 
 // Claim asks for id on behalf of the record owner. topic is the record's own,
@@ -57,6 +64,7 @@ func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, now
 // ask is Claim under the mutex. It returns the record that owns a pending id.
 func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
 	if s.l.closed {
+		s.refusal = errClosed(s.state)
 		return Answer{Code: Refused}, 0
 	}
 	f := &s.l.flight
@@ -70,8 +78,7 @@ func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
 	}
 	at, ok, err := s.bucket.Find(id, nowMS)
 	if err != nil {
-		s.errors++
-		return Answer{Code: Refused}, 0
+		return s.unanswered(err), 0
 	}
 	if ok {
 		s.hits++
@@ -80,6 +87,24 @@ func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
 	f.claim(f.enter(ref), id, s.number, ttl)
 	s.pending++
 	return Answer{Code: New, Fresh: true}, 0
+}
+
+// unanswered is the answer of a backend that has none.
+func (s *Space) unanswered(err error) Answer {
+	s.errors++
+	if s.pass && errors.Is(err, ErrUnavailable) {
+		s.bypassed++
+		return Answer{Code: New}
+	}
+	s.refusal = fmt.Errorf("state %q: %w", s.state, err)
+	return Answer{Code: Refused}
+}
+
+// Refusal is why the last claim that was Refused was.
+func (s *Space) Refusal() error {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	return s.refusal
 }
 
 // Undo gives a Fresh claim back: its call faulted, or its verdict was not
@@ -154,6 +179,7 @@ type SpaceStats struct {
 	UnknownReleased uint64 // claims released although the outcome is unknown
 	UnknownHeld     uint64 // claims held because the outcome is unknown
 	Errors          uint64 // the backend could not answer, or refused
+	Bypassed        uint64 // claims that passed because the backend was unavailable
 }
 
 func (s *Space) stats() SpaceStats {
@@ -163,6 +189,6 @@ func (s *Space) stats() SpaceStats {
 		Entries: u.Entries, Pending: s.pending, Waiters: s.waiters, Values: u.Values, Bytes: u.Bytes,
 		Claims: s.claims, Hits: s.hits, PendingHits: s.pendingHits,
 		Evictions: u.Evictions, Expired: u.Expired, ValuesEvicted: u.ValuesEvicted,
-		UnknownReleased: s.unknownReleased, UnknownHeld: s.unknownHeld, Errors: s.errors,
+		UnknownReleased: s.unknownReleased, UnknownHeld: s.unknownHeld, Errors: s.errors, Bypassed: s.bypassed,
 	}
 }

@@ -186,7 +186,7 @@ var zeroIsLegal = map[string]bool{
 	"Producer.Acks": true, "Producer.Retries": true, "Producer.Linger": true, "Producer.MaxBlock": true,
 	"Producer.RetryBackoff": true, "Producer.RetryBackoffMax": true, "Producer.Compression": true, "Producer.BatchSize": true,
 	"Cluster.ReconnectBackoff": true, "Cluster.ReconnectBackoffMax": true, "Cluster.ConnectionsMaxIdle": true,
-	"Consumer.FetchMaxWait": true, "Plugins.LogRate": true, "Admin.Listen": true, "State.MaxBytes": true,
+	"Consumer.FetchMaxWait": true, "Plugins.LogRate": true, "Admin.Listen": true, "State.MaxBytes": true, "State.SyncInterval": true,
 }
 
 func filled[T any](have, defaults T, whole bool) T {

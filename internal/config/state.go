@@ -7,15 +7,22 @@ import (
 
 // State is one [state.NAME]: what the host remembers for plugins.
 type State struct {
-	Backend    string `toml:"backend"`     // memory
+	Backend    string `toml:"backend"`     // memory or file
 	MaxEntries int    `toml:"max_entries"` // the oldest go beyond it; default 1,000,000
 	MaxBytes   Size   `toml:"max_bytes"`   // of values put by plugins; default 64MiB
 	Scope      string `toml:"scope"`       // topic (default) or state
 	Clock      string `toml:"clock"`       // record or arrival; "" is that of StateClock
+
+	Path          string   `toml:"path"`           // of the file
+	SyncInterval  Duration `toml:"sync_interval"`  // between syncs of the file; default 1s
+	OnUnavailable string   `toml:"on_unavailable"` // fail (default) or pass
 }
 
 func defaultState() State {
-	return State{Backend: "memory", MaxEntries: 1_000_000, MaxBytes: 64 << 20, Scope: "topic"}
+	return State{
+		Backend: "memory", MaxEntries: 1_000_000, MaxBytes: 64 << 20, Scope: "topic",
+		SyncInterval: seconds(1), OnUnavailable: "fail",
+	}
 }
 
 // StateClock returns the clock that the ids of a state live by: "record" or
@@ -45,16 +52,35 @@ func (k *checker) states() {
 	for _, name := range sortedKeys(k.State) {
 		s, at := k.State[name], func(key string) []string { return path("state", name, key) }
 		switch s.Backend {
-		case "file", "redis", "kafka":
-			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory"`)
+		case "redis", "kafka":
+			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory" or "file"`)
 		default:
-			k.oneOf(at("backend"), s.Backend, "memory")
+			k.oneOf(at("backend"), s.Backend, "memory", "file")
 		}
 		between(k, at("max_entries"), s.MaxEntries, 1, 1<<30)
 		between(k, at("max_bytes"), s.MaxBytes, 0, 1<<40)
 		k.oneOf(at("scope"), s.Scope, "topic", "state")
 		if s.Clock != "" {
 			k.oneOf(at("clock"), s.Clock, "record", "arrival")
+		}
+		between(k, at("sync_interval"), s.SyncInterval, 0, seconds(3600))
+		k.oneOf(at("on_unavailable"), s.OnUnavailable, "fail", "pass")
+		k.stateFile(name, s)
+	}
+}
+
+// stateFile checks that a file, and only that, has a path, and one of its own.
+func (k *checker) stateFile(name string, s State) {
+	at := path("state", name, "path")
+	switch {
+	case s.Backend == "file" && s.Path == "":
+		k.problems.missing(path("state", name), "path", fmt.Sprintf("state %q is in a file and has no path", name), `set path to the file's name, as in path = "`+name+`.state"`)
+	case s.Backend != "file" && s.Path != "":
+		k.fail(at, fmt.Sprintf("state %q has a path, and its backend is %q", name, s.Backend), `set backend = "file", or take the path away`)
+	}
+	for _, other := range sortedKeys(k.State) {
+		if o := k.State[other]; other < name && s.Path != "" && o.Path == s.Path {
+			k.fail(at, fmt.Sprintf("states %q and %q are in one file", other, name), "give each a file of its own")
 		}
 	}
 }

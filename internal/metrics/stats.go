@@ -39,6 +39,12 @@ var (
 	expiredDesc   = desc("klamm_dedup_expired_total", "Ids that went by age.", "state", "plugin")
 	errorsDesc    = desc("klamm_state_errors_total", "Times that a state could not answer or remember.", "state", "plugin")
 	evictionsDesc = desc("klamm_state_evictions_total", "Entries that made room before their time.", "state", "plugin")
+	bypassedDesc  = desc("klamm_state_bypassed_total", "Claims that passed because the state was unavailable.", "state", "plugin")
+	upDesc        = desc("klamm_state_up", "1 while the state can remember.", "state")
+	sizeDesc      = desc("klamm_state_backend_bytes", "What the state takes on its disk.", "state")
+	unsyncedDesc  = desc("klamm_state_unsynced_bytes", "What a power cut would take of it.", "state")
+	behindDesc    = desc("klamm_state_behind_bytes", "What is not written yet.", "state")
+	failuresDesc  = desc("klamm_state_failures_total", "Writes to the state's backend that did not succeed.", "state")
 	bytesDesc     = desc("klamm_state_bytes", "Memory of a plugin's share of a state.", "state", "plugin")
 
 	bufferDesc         = desc("klamm_producer_buffer_bytes", "Buffer memory in use.")
@@ -67,7 +73,7 @@ var (
 	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc}
 )
@@ -94,6 +100,9 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, st := range s.States {
 		out.state(st)
+	}
+	for _, b := range s.Backends {
+		out.backend(b)
 	}
 	out.produce(s.Produce)
 }
@@ -142,6 +151,20 @@ func (s sink) plugin(name string, p host.PluginStats) {
 	s.gauge(pluginRefusedDesc, refused, name)
 }
 
+func (s sink) backend(b host.BackendStats) {
+	up := int64(1)
+	if b.Error != "" {
+		up = 0
+	}
+	s.gauge(upDesc, up, b.State)
+	if b.Size >= 0 {
+		s.gauge(sizeDesc, b.Size, b.State)
+		s.gauge(unsyncedDesc, b.Size-b.Synced, b.State)
+	}
+	s.gauge(behindDesc, b.Behind, b.State)
+	s.counter(failuresDesc, b.Failures, b.State)
+}
+
 func (s sink) state(st host.StateStats) {
 	s.counter(claimsDesc, st.Claims, st.State, st.Plugin)
 	s.counter(hitsDesc, st.Hits, st.State, st.Plugin)
@@ -152,6 +175,7 @@ func (s sink) state(st host.StateStats) {
 	s.counter(heldDesc, st.UnknownHeld, st.State, st.Plugin)
 	s.counter(expiredDesc, st.Expired, st.State, st.Plugin)
 	s.counter(errorsDesc, st.Errors, st.State, st.Plugin)
+	s.counter(bypassedDesc, st.Bypassed, st.State, st.Plugin)
 	s.counter(evictionsDesc, st.Evictions+st.ValuesEvicted, st.State, st.Plugin)
 	s.gauge(bytesDesc, st.Bytes, st.State, st.Plugin)
 }
