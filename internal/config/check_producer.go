@@ -21,6 +21,7 @@ func (k *checker) producer() {
 	between(k, at("retry_backoff_max_ms"), p.RetryBackoffMax, 0, seconds(3600))
 	between(k, at("max_request_size"), p.MaxRequestSize, 1<<10, 1<<30)
 	between(k, at("acknowledgement_slots"), p.Slots, 1, 1<<24)
+	k.oneOf(at("transport"), string(p.Transport), transports...)
 	k.compressionLevel(p)
 	between(k, at("partitioner_availability_timeout_ms"), p.PartitionerAvailability, 0, seconds(3600))
 	k.partitioner(at("partitioner"), p.Partitioner)

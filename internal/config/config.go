@@ -119,6 +119,9 @@ type Producer struct {
 	// due until records without a key avoid its partitions. Default 0: they never
 	// do.
 	PartitionerAvailability Duration `toml:"partitioner_availability_timeout_ms"`
+	// Transport is klamm, or sarama to have sarama encode what is sent, which is
+	// slow and speaks no newer protocol than sarama does. Default klamm.
+	Transport Transport `toml:"transport"`
 	// Slots is how many records may wait for their acknowledgement to be run
 	// through the plugins. Default 131072.
 	Slots int `toml:"acknowledgement_slots"`
@@ -245,6 +248,12 @@ type Compression int8
 
 // MetadataRecovery is rebootstrap or none.
 type MetadataRecovery string
+
+// Transport is klamm or sarama.
+type Transport string
+
+// TransportSarama has sarama encode, send and decode Produce requests.
+const TransportSarama Transport = "sarama"
 
 // OffsetReset is earliest, latest or none.
 type OffsetReset string

@@ -36,7 +36,7 @@ func TestProducerDoc(t *testing.T) {
 			t.Errorf("docs/producer.md: %s has the default %s, config.toml shows %s", name, value, want)
 		}
 	}
-	ours := map[string]bool{"producer.acknowledgement_slots": true}
+	ours := map[string]bool{"producer.acknowledgement_slots": true, "producer.transport": true}
 	exists := map[string]bool{}
 	eachKey(func(table, key string, _ reflect.Type) {
 		name := table + "." + key

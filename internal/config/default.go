@@ -59,6 +59,7 @@ func defaultProducer() Producer {
 		Compression:         CompressionNone,
 		Partitioner:         "default",
 		PartitionerAdaptive: boolean(true),
+		Transport:           "klamm",
 		Slots:               131072,
 	}
 }

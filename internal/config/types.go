@@ -224,6 +224,7 @@ func (c Compression) MarshalText() ([]byte, error) { return []byte(c.String()), 
 // The words of the settings that choose one of several.
 var (
 	offsetResets        = []string{"earliest", "latest", "none"}
+	transports          = []string{"klamm", string(TransportSarama)}
 	metadataRecoveries  = []string{"rebootstrap", "none"}
 	isolationLevels     = []string{"read_committed", "read_uncommitted"}
 	assignors           = []string{"range", "sticky", "cooperative-sticky"}
@@ -235,6 +236,9 @@ var (
 
 // UnmarshalText reads earliest, latest or none.
 func (v *OffsetReset) UnmarshalText(text []byte) error { return setWord(v, text, offsetResets) }
+
+// UnmarshalText reads klamm or sarama.
+func (v *Transport) UnmarshalText(text []byte) error { return setWord(v, text, transports) }
 
 // UnmarshalText reads rebootstrap or none.
 func (v *MetadataRecovery) UnmarshalText(text []byte) error {

@@ -26,6 +26,10 @@ const (
 // It is the default of Kafka's request.timeout.ms.
 const requestTimeout = 30 * time.Second
 
+// maxOpenRequests is more than anybody has in flight on one connection: whoever
+// sends counts for itself, and sarama must not make it wait.
+const maxOpenRequests = 1 << 10
+
 // protocolVersion is the release whose requests sarama may use. Every request
 // is lowered to what the broker offers, so it may be newer than the broker.
 var protocolVersion = sarama.V4_0_0_0
@@ -123,6 +127,7 @@ func saramaConfig(cfg *config.Cluster, s *settings, o Options) *sarama.Config {
 	}
 	c.MetricRegistry = noMetrics{}
 	c.Net.DialTimeout = s.dialTimeout
+	c.Net.MaxOpenRequests = maxOpenRequests
 	c.Net.ReadTimeout = requestTimeout
 	c.Net.WriteTimeout = requestTimeout
 	c.Metadata.Full = false

@@ -43,6 +43,10 @@ func (c *Conn) Version(apiKey int16) (min, max int16, ok bool) {
 	return v[0], v[1], ok
 }
 
+// Broker returns sarama's end of the connection, for whoever lets sarama write and
+// read on it. Nobody may use both.
+func (c *Conn) Broker() *sarama.Broker { return c.broker }
+
 // Close ends the connection.
 func (c *Conn) Close() error {
 	c.once.Do(func() {

@@ -166,7 +166,7 @@ func startSaramaWriter(t *testing.T) *saramaWriter {
 	ours, theirs := net.Pipe()
 	s := &saramaWriter{frames: make(chan []byte), broker: sarama.NewBroker("pipe:1")}
 	conf := sarama.NewConfig()
-	conf.Version = sarama.V2_1_0_0
+	conf.Version = sarama.V4_0_0_0
 	conf.ApiVersionsRequest = false
 	conf.Net.Proxy.Enable = true
 	conf.Net.Proxy.Dialer = pipeDialer{ours}

@@ -58,10 +58,21 @@ func (k *kafka) fault(n int, err *kerr.Error) *kfake.FaultHandle {
 	})
 }
 
+// onTransports runs a test on our transport and on sarama's.
+func onTransports(t *testing.T, test func(t *testing.T, transport func(*config.Producer))) {
+	for _, name := range []config.Transport{"klamm", config.TransportSarama} {
+		t.Run(string(name), func(t *testing.T) { test(t, func(c *config.Producer) { c.Transport = name }) })
+	}
+}
+
 // TestNothingIsLostDoubledOrReordered sends 100,000 records through cut
 // connections, moving leaders and every retriable error to brokers of another
 // hand, and reads them back with another client.
 func TestNothingIsLostDoubledOrReordered(t *testing.T) {
+	onTransports(t, testNothingIsLostDoubledOrReordered)
+}
+
+func testNothingIsLostDoubledOrReordered(t *testing.T, transport func(*config.Producer)) {
 	records := uint64(100_000)
 	if testing.Short() {
 		records = 20_000
@@ -69,7 +80,7 @@ func TestNothingIsLostDoubledOrReordered(t *testing.T) {
 	k := startKafka(t, 3, 12)
 	c := &cutter{Cluster: k.cluster}
 	h := newHistory()
-	p, err := New(testConfig(func(c *config.Producer) {
+	p, err := New(testConfig(transport, func(c *config.Producer) {
 		c.Compression, c.BatchSize, c.RetryBackoff = config.CompressionLZ4, 500, config.Duration(5*time.Millisecond)
 	}), c, h.complete, nil)
 	if err != nil {
@@ -129,10 +140,12 @@ func TestNothingIsLostDoubledOrReordered(t *testing.T) {
 
 // TestA3_OutOfOrderOnOnePartition: one of twelve partitions gets
 // OUT_OF_ORDER_SEQUENCE_NUMBER while five requests are in flight on all.
-func TestA3_OutOfOrderOnOnePartition(t *testing.T) {
+func TestA3_OutOfOrderOnOnePartition(t *testing.T) { onTransports(t, testA3_OutOfOrderOnOnePartition) }
+
+func testA3_OutOfOrderOnOnePartition(t *testing.T, transport func(*config.Producer)) {
 	k := startKafka(t, 1, 12)
 	h := newHistory()
-	p := k.pipeline(h, func(c *config.Producer) { c.BatchSize, c.RetryBackoff = 500, config.Duration(time.Millisecond) })
+	p := k.pipeline(h, transport, func(c *config.Producer) { c.BatchSize, c.RetryBackoff = 500, config.Duration(time.Millisecond) })
 	var hits atomic.Int32
 	k.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce}, Partitions: []int32{5}, Err: kerr.OutOfOrderSequenceNumber, Count: -1,
@@ -153,10 +166,12 @@ func TestA3_OutOfOrderOnOnePartition(t *testing.T) {
 }
 
 // TestE2_MessageTooLarge: a topic takes smaller batches than we make.
-func TestE2_MessageTooLarge(t *testing.T) {
+func TestE2_MessageTooLarge(t *testing.T) { onTransports(t, testE2_MessageTooLarge) }
+
+func testE2_MessageTooLarge(t *testing.T, transport func(*config.Producer)) {
 	k := startKafka(t, 1, 2, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "1000"}))
 	h := newHistory()
-	p := k.pipeline(h)
+	p := k.pipeline(h, transport)
 	for ref := range uint64(2000) {
 		size := 100
 		if ref == 700 {
@@ -178,11 +193,13 @@ func TestE2_MessageTooLarge(t *testing.T) {
 }
 
 // TestN5_ConnectionsLiveShort has every connection end after 50 ms.
-func TestN5_ConnectionsLiveShort(t *testing.T) {
+func TestN5_ConnectionsLiveShort(t *testing.T) { onTransports(t, testN5_ConnectionsLiveShort) }
+
+func testN5_ConnectionsLiveShort(t *testing.T, transport func(*config.Producer)) {
 	k := startKafka(t, 3, 6)
 	c := &cutter{Cluster: k.cluster}
 	h := newHistory()
-	p, err := New(testConfig(), c, h.complete, nil)
+	p, err := New(testConfig(transport), c, h.complete, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,10 +222,12 @@ func TestN5_ConnectionsLiveShort(t *testing.T) {
 
 // TestHeadersAndNulls reads back, with another client, everything that a record
 // has.
-func TestHeadersAndNulls(t *testing.T) {
+func TestHeadersAndNulls(t *testing.T) { onTransports(t, testHeadersAndNulls) }
+
+func testHeadersAndNulls(t *testing.T, transport func(*config.Producer)) {
 	k := startKafka(t, 1, 1)
 	ended := make(chan error, 10)
-	p, err := New(testConfig(), k.cluster, func(c *Completion) {
+	p, err := New(testConfig(transport), k.cluster, func(c *Completion) {
 		for range c.Refs {
 			ended <- c.Err
 		}

@@ -242,12 +242,14 @@ func end(t *testing.T, p *Pipeline) {
 	}
 }
 
-func TestPipelineWritesAndCompletes(t *testing.T) {
+func TestPipelineWritesAndCompletes(t *testing.T) { onTransports(t, testPipelineWritesAndCompletes) }
+
+func testPipelineWritesAndCompletes(t *testing.T, transport func(*config.Producer)) {
 	for _, codec := range []config.Compression{config.CompressionNone, config.CompressionGzip, config.CompressionSnappy, config.CompressionLZ4, config.CompressionZstd} {
 		t.Run(codec.String(), func(t *testing.T) {
 			k := startKafka(t, 3, 12)
 			h := newHistory()
-			p := k.pipeline(h, func(c *config.Producer) { c.Compression = codec })
+			p := k.pipeline(h, transport, func(c *config.Producer) { c.Compression = codec })
 			for i := range uint64(10_000) {
 				if err := h.send(p, i, int32(i%12), 100); err != nil {
 					t.Fatal(err)

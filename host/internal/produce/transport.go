@@ -79,17 +79,25 @@ func (c clusterNetwork) producerID(ctx context.Context) (int64, int16, error) {
 }
 
 func (c clusterNetwork) dial(ctx context.Context, broker int32) (transport, error) {
-	conn, err := c.Dial(ctx, broker)
+	conn, low, high, err := c.open(ctx, broker)
 	if err != nil {
 		return nil, err
+	}
+	tcp, _ := conn.Conn.(*net.TCPConn)
+	return &netTransport{Conn: conn, tcp: tcp, min: low, max: high}, nil
+}
+
+// open opens a connection and tells which versions of Produce it takes.
+func (c clusterNetwork) open(ctx context.Context, broker int32) (conn *cluster.Conn, low, high int16, err error) {
+	if conn, err = c.Dial(ctx, broker); err != nil {
+		return nil, 0, 0, err
 	}
 	low, high, ok := conn.Version(produceKey)
 	if !ok {
 		conn.Close()
-		return nil, fmt.Errorf("broker %d does not take Produce requests", broker)
+		return nil, 0, 0, fmt.Errorf("broker %d does not take Produce requests", broker)
 	}
-	tcp, _ := conn.Conn.(*net.TCPConn)
-	return &netTransport{Conn: conn, tcp: tcp, min: low, max: high}, nil
+	return conn, low, high, nil
 }
 
 // netTransport is a transport on a net.Conn.
