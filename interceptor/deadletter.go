@@ -77,3 +77,46 @@ func deadLetterHeaders(it *Item, from Origin) []klamm.Header {
 	}
 	return slices.Clip(hs)
 }
+
+// Letter is a dead letter as its headers tell it.
+type Letter struct {
+	Plugin, Hook, Reason string
+	From                 Origin
+	// Record is the record as it was, for the topic that it came from or was
+	// going to: without the headers, with no partition demanded. It shares key,
+	// value and header values with the dead letter.
+	Record klamm.Record
+}
+
+// ParseDeadLetter is the reverse of DeadLetterRecord. ok is false for a record
+// that does not say where it came from, which is no dead letter.
+func ParseDeadLetter(rec *klamm.Record) (d Letter, ok bool) {
+	d = Letter{Record: *rec, From: Sent}
+	d.Record.Headers = nil
+	for _, h := range rec.Headers {
+		switch h.Key {
+		case HeaderPlugin:
+			d.Plugin = string(h.Value)
+		case HeaderHook:
+			d.Hook = string(h.Value)
+		case HeaderReason:
+			d.Reason = string(h.Value)
+		case HeaderTopic:
+			d.From.Topic = string(h.Value)
+		case HeaderPartition:
+			if n, err := strconv.ParseInt(string(h.Value), 10, 32); err == nil {
+				d.From.Partition = int32(n)
+			}
+		case HeaderOffset:
+			if n, err := strconv.ParseInt(string(h.Value), 10, 64); err == nil {
+				d.From.Offset = n
+			}
+		}
+		if !strings.HasPrefix(h.Key, headerPrefix) {
+			d.Record.Headers = append(d.Record.Headers, h)
+		}
+	}
+	d.Record.Topic, d.Record.Target = d.From.Topic, 0
+	d.Record.Partition, d.Record.Offset = d.From.Partition, d.From.Offset
+	return d, d.From.Topic != ""
+}

@@ -75,3 +75,22 @@ func TestDeadLetterOfAnEditedRecord(t *testing.T) {
 		t.Error("a native interceptor has a digest")
 	}
 }
+
+// TestParseDeadLetter: what DeadLetterRecord writes, ParseDeadLetter takes back,
+// whatever headers the record has of its own.
+func TestParseDeadLetter(t *testing.T) {
+	own := []klamm.Header{{Key: "own", Value: []byte("1")}, {Key: "own"}, {Key: "", Value: []byte{}}}
+	it := Item{Record: klamm.Record{Topic: "orders", Key: []byte("k"), Value: []byte{}, Headers: own}, Plugin: "p", Reason: "torn", DeadLetterTopic: "dead"}
+	dead := DeadLetterRecord(&it, Origin{Topic: "in", Partition: 3, Offset: 12})
+	got, ok := ParseDeadLetter(&dead)
+	if !ok || got.Plugin != "p" || got.Reason != "torn" || got.From != (Origin{"in", 3, 12}) {
+		t.Errorf("got %+v, %v", got, ok)
+	}
+	want := klamm.Record{Topic: "in", Key: []byte("k"), Value: []byte{}, Headers: own, Partition: 3, Offset: 12}
+	if diff := cmp.Diff(want, got.Record); diff != "" {
+		t.Errorf("record (-want +got):\n%s", diff)
+	}
+	if _, ok := ParseDeadLetter(&klamm.Record{Topic: "dead", Headers: own}); ok {
+		t.Error("a record without an origin is no dead letter")
+	}
+}

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -135,7 +134,7 @@ func (a *app) produce(ctx context.Context, s *shaper, create bool) error {
 	if a.inTerminal {
 		a.say("reading lines from the terminal; Ctrl-D ends")
 	}
-	run := &produceRun{a: a, began: time.Now(), reasons: map[string]int64{}}
+	run := &produceRun{newSendTally(a)}
 	err = run.all(ctx, p, s)
 	closing, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -143,13 +142,7 @@ func (a *app) produce(ctx context.Context, s *shaper, create bool) error {
 	if told := run.summary(); told != nil {
 		return told
 	}
-	switch {
-	case err != nil:
-		return err
-	case run.failure != nil:
-		return &failure{err: fmt.Errorf("%s of %s records failed: %w", count(run.counts.Failed), count(run.counts.In), run.failure)}
-	}
-	return closeErr
+	return cmp.Or(err, run.err(), closeErr)
 }
 
 func createIfMissing(ctx context.Context, h *host.Host, topic string) error {
@@ -160,21 +153,13 @@ func createIfMissing(ctx context.Context, h *host.Host, topic string) error {
 	return err
 }
 
-// maxFailuresTold is how many failed records are told one by one.
-const maxFailuresTold = 20
+// produceRun sends what stdin brings.
+type produceRun struct{ *sendTally }
 
-// produceRun counts what becomes of the lines. Its callbacks come from the
-// producer's notifier.
-type produceRun struct {
-	a     *app
-	began time.Time
+// stdinLine is where a record came from.
+type stdinLine int
 
-	mu       sync.Mutex
-	counts   host.Counts
-	reasons  map[string]int64 // of drops, by plugin and reason
-	failure  error            // the first
-	hopeless error            // one that every further record would meet
-}
+func (n stdinLine) String() string { return fmt.Sprintf("stdin:%d", int(n)) }
 
 // all sends every line and waits for the last completion.
 func (r *produceRun) all(ctx context.Context, p *host.Producer, s *shaper) error {
@@ -202,7 +187,7 @@ func (r *produceRun) send(ctx context.Context, p *host.Producer, s *shaper) erro
 		case err != nil:
 			return err
 		}
-		if err := r.one(ctx, p, s.shape(in.rec), in.line); err != nil {
+		if err := r.one(ctx, p, s.shape(in.rec), stdinLine(in.line)); err != nil {
 			return err
 		}
 	}
@@ -219,75 +204,16 @@ func taken(n int) string {
 	return fmt.Sprintf("lines 1 to %d were sent", n)
 }
 
-func (r *produceRun) one(ctx context.Context, p *host.Producer, rec *klamm.Record, number int) error {
-	r.mu.Lock()
-	r.counts.In++
-	hopeless := r.hopeless
-	r.mu.Unlock()
-	if hopeless != nil {
-		r.completed(number, klamm.Result{Outcome: klamm.Failed, Err: hopeless})
-		return fmt.Errorf("stopped at line %d: %w", number, hopeless)
-	}
-	err := p.SendAsync(ctx, rec, func(res klamm.Result) { r.completed(number, res) })
-	if err != nil {
-		r.completed(number, klamm.Result{Outcome: klamm.Failed, Err: err})
-	}
-	if errors.Is(err, klamm.ErrClosed) || ctx.Err() != nil {
-		return err
-	}
-	return nil
-}
-
-func (r *produceRun) completed(number int, res klamm.Result) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch res.Outcome {
-	case klamm.Written:
-		r.counts.Out++
-	case klamm.Dropped:
-		r.counts.Dropped++
-		r.reasons[strings.TrimSpace(res.Plugin+" "+res.Reason)]++
-	case klamm.DeadLettered:
-		r.counts.DeadLettered++
-		r.a.say("stdin:%d: dead-lettered to %s/%d@%d by %s: %s", number, res.Topic, res.Partition, res.Offset, res.Plugin, res.Reason)
-	default:
-		r.failed(number, res.Err)
-	}
-}
-
-func (r *produceRun) failed(number int, err error) {
-	r.counts.Failed++
-	switch {
-	case r.counts.Failed <= maxFailuresTold:
-		fmt.Fprintf(r.a.talk, "stdin:%d: %v\n", number, err)
-	case r.counts.Failed == maxFailuresTold+1:
-		fmt.Fprintln(r.a.talk, "further failures are counted only")
-	}
-	if r.failure == nil {
-		r.failure = err
-	}
-	for _, fact := range []error{klamm.ErrUnknownTopic, klamm.ErrInvalidTopic, klamm.ErrFenced, klamm.ErrBrokerUnreachable} {
-		if errors.Is(err, fact) {
-			r.hopeless = err
-		}
-	}
-}
-
 // summary says what became of the lines; it is the command's result.
 func (r *produceRun) summary() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.counts
-	r.a.say("in %s  out %s  dropped %s  dead-lettered %s  failed %s  (%v)",
-		count(c.In), count(c.Out), count(c.Dropped), count(c.DeadLettered), count(c.Failed), since(r.began))
-	for _, reason := range sortedKeys(r.reasons) {
-		r.a.say("  dropped %s by %s", count(r.reasons[reason]), reason)
-	}
+	r.say()
 	if !r.a.json() {
 		return nil
 	}
 	return printJSON(r.a.out, struct {
 		Schema string `json:"schema"`
 		host.Counts
-	}{"klamm.produce/1", c})
+	}{"klamm.produce/1", r.counts})
 }
