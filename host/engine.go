@@ -56,7 +56,7 @@ func newEngine(ctx context.Context, cfg *config.Plugins, log *slog.Logger) (*eng
 			log.Warn("compiled plugins are not cached: no cache directory; set plugins.cache_dir", "error", err)
 		}
 	}
-	run, err := runtime.NewEngine(ctx, runtime.EngineConfig{CacheDir: dir, Logger: log})
+	run, err := runtime.NewEngine(ctx, runtime.EngineConfig{CacheDir: dir, Logger: log, MemoryTotal: int64(cfg.MemoryTotal)})
 	if err != nil {
 		return nil, fmt.Errorf("start the WebAssembly engine: %w", err)
 	}
@@ -165,7 +165,8 @@ func (h *Host) runtimeConfig(p *plugin, mod *module.Module) (runtime.PluginConfi
 		secrets[name] = []byte(s.Reveal())
 	}
 	return runtime.PluginConfig{
-		Name: p.name, ClientID: h.cfg.Cluster.ClientID, Config: table, Env: mod.Env, Manifest: mod.Manifest,
+		Hidden: config.PluginSecrets(cfg.Config),
+		Name:   p.name, ClientID: h.cfg.Cluster.ClientID, Config: table, Env: mod.Env, Manifest: mod.Manifest,
 		MemoryMax: int64(or(cfg.Memory, all.Memory)), Timeout: p.timeout(all),
 		OutputMax: int(or(cfg.Output, all.Output)), Grants: grants, Secrets: secrets, SHA256: cfg.SHA256,
 		Breaker: runtime.Breaker{
@@ -190,14 +191,19 @@ func or[T comparable](own, all T) T {
 // grantsOf is what a plugin may use: what its table lists, or else what can do
 // no harm; state and keyed hashing with what they need only.
 //
-// A builtin is ours, and imports what its manifest names: it may use all of that.
+// A builtin is ours: it may use what its manifest names and no more, also when
+// another module is deployed in its place.
 func grantsOf(cfg *config.Plugin, mod *module.Module) (runtime.Grant, error) {
-	if mod.Manifest != nil {
-		return runtime.GrantAll, nil
-	}
 	names := cfg.Grants
 	if names == nil {
 		names = []string{"log", "metrics", "clock", "random"}
+	}
+	if mod.Manifest != nil {
+		m, err := runtime.ParseManifest(mod.Manifest)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", mod.Ref, err)
+		}
+		names = m.Capabilities
 	}
 	var grants runtime.Grant
 	for _, name := range names {
@@ -400,6 +406,7 @@ func (p *plugin) stats() PluginStats {
 	if p.last != nil {
 		s.LastError = p.last.Error()
 	}
+	s.Restored, s.Remade = p.run.Recoveries()
 	if gen := p.run.Active(); gen != nil {
 		s.Generation, s.Digest, s.Version = gen.Number, gen.Digest, gen.Module.Manifest().Version
 	}

@@ -15,6 +15,8 @@ type Stats struct {
 	Pipelines map[string]PipelineStats
 	// Plugins, by name.
 	Plugins map[string]PluginStats
+	// Sandbox is what all plugins hold together.
+	Sandbox SandboxStats
 	// States, one row for each state and plugin.
 	States []StateStats
 	// Backends of states that outlive the process, by name.
@@ -44,6 +46,16 @@ type PluginStats struct {
 	// LastError is why the newest module was refused, if it was; the
 	// generation above runs on.
 	LastError string `json:"last_error,omitempty"`
+	// Restored and Remade count instances after faults: set back to their
+	// snapshot, or made anew.
+	Restored int64 `json:"restored"`
+	Remade   int64 `json:"remade"`
+}
+
+// SandboxStats is the memory of all plugins' instances.
+type SandboxStats struct {
+	MemoryReserved int64 // each at its largest size; address space, most of it never touched
+	SnapshotBytes  int64 // to restore them from
 }
 
 // ProduceStats are the accumulator's and the senders' figures.
@@ -118,6 +130,7 @@ func (h *Host) Stats() Stats {
 	for name, p := range h.plugins {
 		s.Plugins[name] = p.stats()
 	}
+	s.Sandbox = SandboxStats{h.engine.run.MemoryReserved(), h.engine.run.SnapshotBytes()}
 	s.States, s.Backends = h.stateStats(), h.backendStats()
 	if h.producer == nil {
 		return s

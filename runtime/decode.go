@@ -120,8 +120,9 @@ func (v *Verdicts) text(d *detail, a modArea, off uint32) string {
 		return fmt.Sprintf("text of %d bytes runs out of the used modification area", n)
 	}
 	d.off, d.n = at+4, int(n)
-	s := v.buf[d.off : d.off+d.n]
-	if valid := utf8.Valid(s); !valid || bytes.ContainsFunc(s, unprintable) {
+	said := v.buf[d.off : d.off+d.n]
+	s := v.secrets.scrub(said)
+	if valid := utf8.Valid(s); !valid || len(s) != len(said) || bytes.ContainsFunc(s, unprintable) {
 		// It ends up in logs, on terminals and in headers of dead letters.
 		if !valid {
 			s = bytes.ToValidUTF8(s, []byte("\ufffd"))

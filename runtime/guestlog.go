@@ -11,7 +11,7 @@ import (
 // log hands a line to the Host, cut and escaped.
 func (in *instance) log(level int32, line []byte) {
 	in.watch.charge(hostUnits)
-	in.escaped = appendEscaped(in.escaped[:0], line, abi.LogLineMax)
+	in.escaped = appendEscaped(in.escaped[:0], in.secrets.scrub(line), abi.LogLineMax)
 	level = min(max(level, abi.LogDebug), abi.LogError)
 	if level == abi.LogError {
 		in.remember(in.escaped)
@@ -45,7 +45,7 @@ func (in *instance) printLine(fd uint32) {
 	if len(*line) == 0 {
 		return
 	}
-	in.escaped = appendEscaped(in.escaped[:0], *line, abi.LogLineMax)
+	in.escaped = appendEscaped(in.escaped[:0], in.secrets.scrub(*line), abi.LogLineMax)
 	*line = (*line)[:0]
 	if fd == 2 {
 		in.remember(in.escaped)

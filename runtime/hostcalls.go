@@ -75,6 +75,9 @@ func (in *instance) importMetricDef(s []uint64) {
 	case len(in.metrics) == abi.ReasonsMax:
 		trapf("metric_def: more than %d metrics", abi.ReasonsMax)
 	}
+	if in.secrets.in(name) {
+		trapf("metric_def: the name holds a secret")
+	}
 	id, err := in.host.DefineMetric(kind, name)
 	if err != nil {
 		trapf("metric_def: %q: %v", name, err)
@@ -96,6 +99,9 @@ func (in *instance) importReasonDef(s []uint64) {
 		trapf("reason_def: code %d of %q is that of %q", code, name, in.reasons[uint16(code)])
 	case len(in.reasons) == abi.ReasonsMax:
 		trapf("reason_def: more than %d reasons", abi.ReasonsMax)
+	}
+	if in.secrets.in(name) {
+		trapf("reason_def: the name holds a secret")
 	}
 	in.reasons[uint16(code)] = name
 }

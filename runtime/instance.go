@@ -46,7 +46,8 @@ type instance struct {
 	saved   *snapshot
 
 	blockPtr, blockCap uint32 // the exchange block, 0 before the first alloc
-	room               int    // least modification area, from what calls needed
+	secrets            secrets
+	room               int // least modification area, from what calls needed
 	answer             abi.InitResult
 	reasons            map[uint16]string
 	metrics            []int32 // the Host's ids by the guest's
@@ -70,6 +71,7 @@ type place struct {
 	topics      []string
 	lane, lanes int
 	host        Host
+	secrets     secrets
 }
 
 // instantiate makes an instance and initialises it. The error tells what the
@@ -80,7 +82,7 @@ func (e *Engine) instantiate(m *Module, cfg *PluginConfig, at place) (*instance,
 		return nil, err
 	}
 	in := &instance{
-		e: e, cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem, room: modMin,
+		e: e, cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem, secrets: at.secrets, room: modMin,
 		reasons: map[uint16]string{}, macs: map[string]hash.Hash{},
 	}
 	in.ctx = &callContext{Context: experimental.WithMemoryAllocator(context.Background(), mem), in: in}

@@ -73,7 +73,7 @@ func (p *Plugin) selfTest(m *Module) (*Generation, error) {
 	if len(problems) > 0 {
 		return nil, &LoadError{Name: p.cfg.Name, Problems: problems}
 	}
-	in, err := p.e.instantiate(m, &p.cfg, place{lanes: 1, host: testHost{}})
+	in, err := p.e.instantiate(m, &p.cfg, place{lanes: 1, host: testHost{}, secrets: p.secrets})
 	if err != nil {
 		return nil, &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}, Err: err}
 	}

@@ -3,7 +3,9 @@ package runtime
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/klamm-io/klamm/sdk/abi"
 )
@@ -23,6 +25,15 @@ type Manifest struct {
 	Protects     bool            `json:"protects"`
 	Capabilities []string        `json:"capabilities"` // as ParseGrant knows them
 	ConfigSchema json.RawMessage `json:"config_schema"`
+}
+
+// ParseManifest reads a manifest. The error tells all that is wrong with it.
+func ParseManifest(b []byte) (Manifest, error) {
+	m, problems := parseManifest(b)
+	if len(problems) > 0 {
+		return m, errors.New(strings.Join(problems, "; "))
+	}
+	return m, nil
 }
 
 // parseManifest reads the section's bytes and returns what is wrong with them.

@@ -29,6 +29,10 @@ type PluginConfig struct {
 	Grants    Grant
 	// Secrets are the keys of import hmac by name. They never enter guest memory.
 	Secrets map[string][]byte
+	// Hidden are values in Config that nobody else may read. Like Secrets, those of
+	// at least 4 bytes are taken out of what the guest logs, prints and writes as the
+	// text of a verdict, and no metric or reason may be named after them.
+	Hidden  [][]byte
 	Breaker Breaker
 	// SHA256 is the digest, in hex, that the module must have. "" takes any.
 	SHA256 string
@@ -66,6 +70,7 @@ type Plugin struct {
 	e       *Engine
 	cfg     PluginConfig
 	breaker *breaker
+	secrets secrets
 	active  atomic.Pointer[Generation]
 	retired sync.WaitGroup // instances being closed
 
@@ -81,7 +86,7 @@ type Plugin struct {
 // NewPlugin returns a plugin without a generation; call Load.
 func (e *Engine) NewPlugin(cfg PluginConfig) *Plugin {
 	return &Plugin{
-		e: e, cfg: cfg.withDefaults(), breaker: newBreaker(cfg.Breaker), seats: map[*Seat]struct{}{},
+		e: e, cfg: cfg.withDefaults(), breaker: newBreaker(cfg.Breaker), secrets: secretsOf(&cfg), seats: map[*Seat]struct{}{},
 	}
 }
 

@@ -35,8 +35,9 @@ type Seat struct {
 // Seat opens a place at the plugin, which must have an active generation.
 func (p *Plugin) Seat(ctx context.Context, cfg SeatConfig) (*Seat, error) {
 	s := &Seat{p: p, at: place{
-		chain: cfg.Chain, topics: cfg.Topics, lane: cfg.Lane, lanes: cfg.Lanes, host: cfg.Host,
+		chain: cfg.Chain, topics: cfg.Topics, lane: cfg.Lane, lanes: cfg.Lanes, host: cfg.Host, secrets: p.secrets,
 	}}
+	s.verdicts.secrets = p.secrets
 	for {
 		g, err := p.retainActive()
 		if err != nil {

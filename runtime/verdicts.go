@@ -16,6 +16,7 @@ type Verdicts struct {
 	buf     []byte // modification areas and in-place values, copied out
 	edits   []Edit
 
+	secrets secrets
 	pending int // edits that are checked and not in edits yet
 	by      *Generation
 }

@@ -148,12 +148,15 @@ type Consumer struct {
 type Plugins struct {
 	CacheDir string `toml:"cache_dir"` // compiled code; default klamm under the user's cache directory
 	// Watch reloads a module file when it changes. Default true.
-	Watch   *bool    `toml:"watch"`
-	Memory  Size     `toml:"memory"`               // default 16MiB, at most 64MiB
-	Timeout Duration `toml:"timeout"`              // one call; default 50ms
-	Output  Size     `toml:"output"`               // what one call may return; default 4MiB
-	LogRate int      `toml:"log_lines_per_second"` // default 100, for each plugin
-	Breaker Breaker  `toml:"breaker"`
+	Watch  *bool `toml:"watch"`
+	Memory Size  `toml:"memory"` // default 16MiB, at most 64MiB
+	// MemoryTotal bounds the memory of all instances, each at its largest size,
+	// and what they are restored from after a fault. Default 4GiB.
+	MemoryTotal Size     `toml:"memory_total"`
+	Timeout     Duration `toml:"timeout"`              // one call; default 50ms
+	Output      Size     `toml:"output"`               // what one call may return; default 4MiB
+	LogRate     int      `toml:"log_lines_per_second"` // default 100, for each plugin
+	Breaker     Breaker  `toml:"breaker"`
 	// TrustedKeys are ed25519 public keys, base64, that may sign modules.
 	TrustedKeys []string `toml:"trusted_keys"`
 	// RequireSignature refuses modules that none of them has signed; those that

@@ -82,12 +82,13 @@ func defaultConsumer() Consumer {
 
 func defaultPlugins() Plugins {
 	return Plugins{
-		Watch:   boolean(true),
-		Memory:  16 << 20,
-		Timeout: millis(50),
-		Output:  4 << 20,
-		LogRate: 100,
-		Breaker: Breaker{Failures: 20, Window: seconds(10), Cooldown: seconds(30)},
+		Watch:       boolean(true),
+		Memory:      16 << 20,
+		Timeout:     millis(50),
+		MemoryTotal: 4 << 30,
+		Output:      4 << 20,
+		LogRate:     100,
+		Breaker:     Breaker{Failures: 20, Window: seconds(10), Cooldown: seconds(30)},
 	}
 }
 

@@ -22,6 +22,28 @@ func PluginJSON(table map[string]any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// PluginSecrets returns the secrets in a plugin's table, in any order: strings
+// with something from outside of the file.
+func PluginSecrets(table map[string]any) (found [][]byte) {
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case Secret:
+			found = append(found, []byte(v.Reveal()))
+		case map[string]any:
+			for _, e := range v {
+				walk(e)
+			}
+		case []any:
+			for _, e := range v {
+				walk(e)
+			}
+		}
+	}
+	walk(table)
+	return found
+}
+
 func writeTable(b *bytes.Buffer, at string, table map[string]any) error {
 	b.WriteByte('{')
 	for i, key := range sortedKeys(table) {

@@ -26,6 +26,8 @@ var (
 	commitsDesc  = desc("klamm_consumer_commits_total", "Commits that succeeded.", "pipeline")
 
 	pluginInfoDesc       = desc("klamm_plugin_info", "Always 1.", "plugin", "module", "version", "sha256")
+	recoveriesDesc       = desc("klamm_plugin_recoveries_total", "Instances after faults: restored from a snapshot, or remade.", "plugin", "how")
+	memoryDesc           = desc("klamm_plugin_memory_bytes", "Memory of all plugins' instances, each at its largest size, and of the snapshots that they are restored from.", "kind")
 	pluginGenerationDesc = desc("klamm_plugin_generation", "The active generation of a plugin's module.", "plugin")
 	pluginRefusedDesc    = desc("klamm_plugin_reload_refused", "1 while the newest module is refused and an older one runs on.", "plugin")
 
@@ -73,7 +75,7 @@ var (
 	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc}
 )
@@ -98,6 +100,8 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 	for name, p := range s.Plugins {
 		out.plugin(name, p)
 	}
+	out.gauge(memoryDesc, s.Sandbox.MemoryReserved, "reserved")
+	out.gauge(memoryDesc, s.Sandbox.SnapshotBytes, "snapshots")
 	for _, st := range s.States {
 		out.state(st)
 	}
@@ -149,6 +153,8 @@ func (s sink) plugin(name string, p host.PluginStats) {
 		refused = 1
 	}
 	s.gauge(pluginRefusedDesc, refused, name)
+	s.counter(recoveriesDesc, p.Restored, name, "restored")
+	s.counter(recoveriesDesc, p.Remade, name, "remade")
 }
 
 func (s sink) backend(b host.BackendStats) {
