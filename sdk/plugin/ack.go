@@ -19,7 +19,6 @@ type Ack struct {
 // At returns acknowledgement i. It panics when i is not below Len.
 func (a *Acks) At(i int) Ack {
 	at := a.start(i)
-	a.current = i
 	return Ack{Entry{&a.block, at, i}, at + u32(a.b, at+abi.RecSize) - abi.AckEntrySize}
 }
 
@@ -58,9 +57,7 @@ type Commit struct{ e Entry }
 
 // At returns commit i. It panics when i is not below Len.
 func (c *Commits) At(i int) Commit {
-	at := c.start(i)
-	c.current = i
-	return Commit{Entry{&c.block, at, i}}
+	return Commit{Entry{&c.block, c.start(i), i}}
 }
 
 // Topic returns the topic.

@@ -26,33 +26,49 @@ type block struct {
 	count     int
 	topicsOff uint32
 	topics    int
-	minRecord uint32
 	nowMS     int64
 	current   int // index that At was last asked for, -1 before
-	known     int // starts[:known+1] are filled in
-	starts    [abi.BatchMax + 1]uint32
+	starts    [abi.BatchMax]uint32
 	pulled    []pulled
 }
 
 var errBlock = errors.New("the host's block is malformed")
 
-// open reads the header. Only what all later accesses rely on is checked here;
-// everything else is a slice of b and so within its bounds.
+// open reads the header and finds the records. Only what all later accesses rely
+// on is checked here; everything else is a slice of b and so within its bounds.
 func (k *block) open(hook abi.Hook, b []byte, magic uint32) error {
 	if len(b) < abi.BatchHeaderSize || u32(b, abi.BatchMagic) != magic {
 		return errBlock
 	}
 	count := u32(b, abi.BatchCount)
-	k.minRecord = uint32(u16(b, abi.BatchRecordSize))
-	if count > abi.BatchMax || k.minRecord < abi.RecordHeaderSize {
+	if count > abi.BatchMax {
 		return errBlock
 	}
 	k.b, k.hook, k.count = b, hook, int(count)
 	k.topicsOff, k.topics = u32(b, abi.BatchTopicsOff), int(u32(b, abi.BatchTopicsCount))
 	k.nowMS = i64(b, abi.BatchNowMS)
-	k.current, k.known = -1, 0
-	k.starts[0] = u32(b, abi.BatchRecOff)
+	k.current = -1
 	k.pulled = k.pulled[:0]
+	return k.step(u32(b, abi.BatchRecOff), uint32(u16(b, abi.BatchRecordSize)))
+}
+
+// step finds where each record begins, from the first one on, by the size that
+// each one's header gives. All of them at once, as a call for each costs more.
+func (k *block) step(at, least uint32) error {
+	if least < abi.RecordHeaderSize {
+		return errBlock
+	}
+	for i := range k.starts[:k.count] {
+		if uint64(at)+uint64(least) > uint64(len(k.b)) {
+			return errBlock
+		}
+		size := u32(k.b, at+abi.RecSize)
+		if size < least || uint64(at)+uint64(size) > uint64(len(k.b)) {
+			return errBlock
+		}
+		k.starts[i] = at
+		at += size
+	}
 	return nil
 }
 
@@ -63,23 +79,17 @@ func (k *block) Len() int { return k.count }
 // their own time, as the state is configured. It is the same for the whole call.
 func (k *block) Now() time.Time { return time.UnixMilli(k.nowMS) }
 
-// start returns where record i begins. Records are stepped through by the size
-// that each one's header gives.
+// start returns where record i begins, which is the current one from now on. It
+// is small enough to be part of At, and At of its callers.
 func (k *block) start(i int) uint32 {
 	if uint(i) >= uint(k.count) {
-		panic("plugin: At of a record outside of the batch")
+		outside()
 	}
-	for k.known < i {
-		at := k.starts[k.known]
-		size := u32(k.b, at+abi.RecSize)
-		if size < k.minRecord || uint64(at)+uint64(size) > uint64(len(k.b)) {
-			panic("plugin: " + errBlock.Error())
-		}
-		k.known++
-		k.starts[k.known] = at + size
-	}
+	k.current = i
 	return k.starts[i]
 }
+
+func outside() { panic("plugin: At of a record outside of the batch") }
 
 func (b *Batch) open(hook abi.Hook, mem []byte) error {
 	if err := b.block.open(hook, mem, abi.MagicBatch); err != nil {
@@ -97,9 +107,7 @@ func (b *Batch) open(hook abi.Hook, mem []byte) error {
 
 // At returns record i. It panics when i is not below Len.
 func (b *Batch) At(i int) Record {
-	r := Record{Entry{&b.block, b.start(i), i}, b}
-	b.current = i
-	return r
+	return Record{Entry{&b.block, b.start(i), i}, b}
 }
 
 // All returns an iterator over the records and their indexes.

@@ -102,9 +102,6 @@ func lenOrNull(b []byte) int32 {
 
 // text writes a verdict's text and returns where it is, 0 for an empty one.
 func (b *Batch) text(s string) (off uint32, ok bool) {
-	if s == "" {
-		return 0, true
-	}
 	s = cut(s, abi.TextMax)
 	off, ok = b.room(4 + uint32(len(s)))
 	if ok {

@@ -39,9 +39,7 @@ func (e Entry) Transactional() bool { return e.flags()&abi.FlagTransactional != 
 func (e Entry) HasKey() bool { return i32(e.k.b, e.at+abi.RecKeyLen) >= 0 }
 
 // Key returns the key, nil when it is null.
-func (e Entry) Key() []byte {
-	return e.view(u32(e.k.b, e.at+abi.RecKeyOff), i32(e.k.b, e.at+abi.RecKeyLen))
-}
+func (e Entry) Key() []byte { return e.field(abi.RecKeyOff) }
 
 // HasValue reports whether the value is not null.
 func (e Entry) HasValue() bool { return e.ValueLen() >= 0 }
@@ -56,7 +54,7 @@ func (e Entry) Value() []byte {
 	if e.flags()&abi.FlagValueOmitted != 0 {
 		return e.pullValue()
 	}
-	return e.view(u32(e.k.b, e.at+abi.RecValueOff), i32(e.k.b, e.at+abi.RecValueLen))
+	return e.field(abi.RecValueOff)
 }
 
 // Header returns the value of the last header of that key, as Kafka's lastHeader
@@ -100,8 +98,13 @@ func (e Entry) HeaderCount() int { return int(u16(e.k.b, e.at+abi.RecHeaderCount
 
 func (e Entry) flags() uint32 { return u32(e.k.b, e.at+abi.RecFlags) }
 
-// view returns n bytes at off from the record's start; nil for a negative n.
-func (e Entry) view(off uint32, n int32) []byte { return view(e.k.b[e.at:], off, n) }
+// field returns the bytes whose offset and length stand at at in the record's
+// header, nil for a negative length.
+func (e Entry) field(at uint32) []byte {
+	r := e.k.b[e.at:]
+	w := u64(r, at)
+	return view(r, uint32(w), int32(w>>32))
+}
 
 func view(b []byte, off uint32, n int32) []byte {
 	if n < 0 {

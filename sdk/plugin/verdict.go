@@ -120,24 +120,31 @@ func (r Record) tryEdit(op abi.Op, key, value []byte) {
 }
 
 func (r Record) route(partition int32) {
-	if !r.open() {
+	if !r.counts() {
 		return
 	}
-	if c := r.verdict().Code(); c == abi.Pass || c == abi.Route {
-		r.write(abi.PackVerdict(abi.Route, 0, 0, uint32(partition)))
-		return
+	// What verdict and write do, without calls, which cost in WebAssembly.
+	at := r.b.verdicts + uint32(r.i)*abi.VerdictSize
+	switch abi.Verdict(u64(r.b.b, at)).Code() {
+	case abi.Pass, abi.Route:
+		putU64(r.b.b, at, uint64(abi.PackVerdict(abi.Route, 0, 0, uint32(partition))))
+	case abi.Drop, abi.Fail, abi.DeadLetter:
+	default:
+		r.editPartition(partition)
 	}
-	r.editPartition(partition)
 }
 
 func (r Record) end(c abi.Code, why ReasonCode, text string) {
 	if !r.counts() {
 		return
 	}
-	arg, ok := r.b.text(text)
-	if !ok {
-		r.b.full = r.i
-		return
+	var arg uint32
+	if text != "" {
+		var ok bool
+		if arg, ok = r.b.text(text); !ok {
+			r.b.full = r.i
+			return
+		}
 	}
 	r.write(abi.PackVerdict(c, 0, uint16(why), arg))
 }
