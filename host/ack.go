@@ -33,6 +33,11 @@ type acknowledger struct {
 	acks  map[*lane][]interceptor.Ack
 	order []*lane
 	freed []state.Ref
+
+	// Of settle.
+	owners   []state.Ref
+	fates    []state.Settlement
+	resolved []state.Resolution
 }
 
 // complete is the first stage: the pipeline calls it on a sender's goroutine,
@@ -116,22 +121,45 @@ func (a *acknowledger) process(work []completed) {
 	now := a.p.clock.since()
 	nowMS := a.p.clock.msAt(now)
 	claimed := false
-	for i := 0; i < len(work); i++ { // work grows by the waiters that are set free
-		c := &work[i]
-		if c.slot.claimed {
-			claimed = true
-			for _, r := range a.p.ledger.Settle(c.slot.ref, settlement(c, nowMS)) {
-				if !resolveSeat(r) {
-					work = append(work, waiterEnd(a.p.slots.at(r.Waiter), r))
-				}
-			}
-		}
+	for from := 0; from < len(work); { // work grows by the waiters that are set free
+		end := min(from+settleMost, len(work))
+		work = a.settle(work, from, end, nowMS)
+		claimed = claimed || len(a.owners) > 0
+		from = end
 	}
 	if claimed {
 		a.p.ledger.Flush()
 	}
 	a.notifyPlugins(work, now)
 	a.finish(work)
+}
+
+// settleMost is how many records are settled under one lock of the ledger, which
+// claims need meanwhile.
+const settleMost = 256
+
+// settle settles the claims of work[from:end] and appends the waiters that this
+// sets free.
+func (a *acknowledger) settle(work []completed, from, end int, nowMS int64) []completed {
+	a.owners, a.fates = a.owners[:0], a.fates[:0]
+	for i := from; i < end; i++ {
+		if c := &work[i]; c.slot.claimed {
+			a.owners = append(a.owners, c.slot.ref)
+			a.fates = append(a.fates, settlement(c, nowMS))
+		}
+	}
+	if len(a.owners) == 0 {
+		return work
+	}
+	a.resolved = a.p.ledger.SettleAll(a.owners, a.fates, a.resolved[:0])
+	for _, r := range a.resolved {
+		if !resolveSeat(r) {
+			work = append(work, waiterEnd(a.p.slots.at(r.Waiter), r))
+		}
+	}
+	clear(a.fates)
+	clear(a.resolved)
+	return work
 }
 
 // settlement tells the ledger what became of a record that has claims.

@@ -36,8 +36,9 @@ type metricName struct {
 }
 
 var (
-	_ runtime.Host     = (*guestHost)(nil)
-	_ runtime.Rewinder = (*guestHost)(nil)
+	_ runtime.Host       = (*guestHost)(nil)
+	_ runtime.Rewinder   = (*guestHost)(nil)
+	_ runtime.KeyClaimer = (*guestHost)(nil)
 )
 
 func newGuestHost(l *Lane, link *Link) *guestHost {
@@ -136,6 +137,14 @@ func (h *guestHost) Claim(index int, id []byte, ttlMS int64) int32 {
 		return abi.ClaimRefused
 	}
 	return h.tx.claim(index, id, ttlMS)
+}
+
+// ClaimKeys claims the keys of the running block.
+func (h *guestHost) ClaimKeys(b *runtime.Block, ttlMS int64, mask []byte) int32 {
+	if h.tx == nil {
+		return abi.ClaimRefused
+	}
+	return h.tx.claimKeys(b, ttlMS, mask)
 }
 
 // StateGet reads a value.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/runtime"
 	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/klamm-io/klamm/state"
 )
@@ -52,6 +53,11 @@ type transaction struct {
 	puts     []put
 	putAt    map[string]int
 	putBytes []byte
+
+	// Of claimKeys: askers are the records that asked.
+	asked   []state.Asked
+	askers  []int
+	answers []state.Answer
 }
 
 // claim is one answer that has to be undone, cancelled or remembered.
@@ -116,12 +122,52 @@ func (t *transaction) claim(index int, id []byte, ttlMS int64) int32 {
 	it := t.items[index]
 	ttl := duration(ttlMS)
 	a := t.space.Claim(state.Ref(it.Ref), it.Record.Topic, id, ttl, t.space.ClockMS(it.Record.Timestamp, t.nowMS))
+	t.note(index, id, ttl, &a)
+	return a.Code
+}
+
+// claimKeys claims the keys of a block in one go: see runtime.KeyClaimer.
+func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fresh int32) {
+	n := b.Len()
+	if t.space == nil || n > len(t.items) || len(t.claims)+n > claimsMax {
+		return abi.ClaimRefused
+	}
+	t.asked, t.askers = t.asked[:0], t.askers[:0]
+	for i, it := range t.items[:n] {
+		if key := b.Key(i); key != nil {
+			t.asked = append(t.asked, state.Asked{
+				Owner: state.Ref(it.Ref), Topic: it.Record.Topic, ID: key,
+				NowMS: t.space.ClockMS(it.Record.Timestamp, t.nowMS),
+			})
+			t.askers = append(t.askers, i)
+		}
+	}
+	ttl := duration(ttlMS)
+	t.answers = t.space.ClaimAll(t.asked, ttl, t.answers[:0])
+	for i := range t.answers {
+		a, asker := &t.answers[i], t.askers[i]
+		t.note(asker, t.asked[i].ID, ttl, a)
+		switch a.Code {
+		case abi.ClaimNew:
+			mask[asker/8] |= 1 << (asker % 8)
+			fresh++
+		case abi.ClaimRefused:
+			fresh = abi.ClaimRefused // the last answer
+		}
+	}
+	clear(t.answers)
+	return fresh
+}
+
+// note remembers what has to be undone, cancelled or told of an answer.
+func (t *transaction) note(index int, id []byte, ttl time.Duration, a *state.Answer) {
 	if a.Code == state.Refused {
 		t.refused = t.space.Refusal()
 	}
 	if !a.Fresh && a.Wait == nil && a.Code != state.Confirmed {
-		return a.Code
+		return
 	}
+	it := t.items[index]
 	it.Claimed = it.Claimed || a.Fresh
 	start := len(t.ids)
 	t.ids = append(t.ids, id...)
@@ -129,7 +175,6 @@ func (t *transaction) claim(index int, id []byte, ttlMS int64) int32 {
 		index: index, topic: it.Record.Topic, id: span{start, len(t.ids)},
 		ttl: ttl, fresh: a.Fresh, held: a.Fresh, wait: a.Wait, at: a.At,
 	})
-	return a.Code
 }
 
 // undoFrom gives back the claims of the records from index n on.

@@ -33,6 +33,14 @@ type Rewinder interface {
 	Rewind()
 }
 
+// KeyClaimer is a Host that claims the keys of a whole block at once.
+type KeyClaimer interface {
+	// ClaimKeys claims the key of each record of the running block that has one, in
+	// order. It sets bit i of mask, which is zero, when the key of record i is new,
+	// and returns the number of those, or abi.ClaimRefused.
+	ClaimKeys(b *Block, ttlMS int64, mask []byte) (fresh int32)
+}
+
 // Grant is a set of capabilities. A module that imports what its plugin was
 // not granted is refused when it is loaded.
 type Grant uint16

@@ -166,22 +166,29 @@ func (in *instance) importClaimBatch(s []uint64) {
 	}
 	clear(mask)
 	in.watch.charge(hostUnits / 4 * in.running.count)
-	ttl, fresh := int64(s[1]), int32(0)
+	if host, ok := in.host.(KeyClaimer); ok {
+		s[0] = i32(host.ClaimKeys(in.running.block, int64(s[1]), mask))
+		return
+	}
+	s[0] = i32(in.claimKeys(int64(s[1]), mask))
+}
+
+// claimKeys asks a Host that is no KeyClaimer.
+func (in *instance) claimKeys(ttlMS int64, mask []byte) (fresh int32) {
 	for i := range in.running.count {
 		key := in.running.block.Key(i)
 		if key == nil {
 			continue
 		}
-		switch in.host.Claim(i, key, ttl) {
+		switch in.host.Claim(i, key, ttlMS) {
 		case abi.ClaimNew:
 			mask[i/8] |= 1 << (i % 8)
 			fresh++
 		case abi.ClaimRefused:
-			s[0] = i32(abi.ClaimRefused)
-			return
+			return abi.ClaimRefused
 		}
 	}
-	s[0] = i32(fresh)
+	return fresh
 }
 
 func (in *instance) importStateGet(s []uint64) {

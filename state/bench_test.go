@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	goruntime "runtime"
 	"testing"
 	"time"
@@ -39,6 +40,54 @@ func BenchmarkClaimSettle(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkClaimAllSettle is BenchmarkClaimSettle with the claims of a batch
+// made at once, as a chain does, and settled at once.
+func BenchmarkClaimAllSettle(b *testing.B) {
+	for _, window := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprint(window), func(b *testing.B) { claimAllSettle(b, window, 256) })
+	}
+}
+
+func claimAllSettle(b *testing.B, window, batch int) {
+	l, s := open(b, state.StoreConfig{MaxEntries: window, ScopeTopic: true}, state.SpaceOptions{})
+	asked, refs := make([]state.Asked, batch), make([]state.Ref, batch)
+	fates, ids := make([]state.Settlement, batch), make([]byte, 16*batch)
+	for i := range fates {
+		fates[i] = state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1}
+	}
+	var (
+		answers []state.Answer
+		out     []state.Resolution
+		next    uint64
+		claim   time.Duration
+	)
+	turn := func() {
+		for j := range batch {
+			next++
+			id := ids[16*j : 16*j+16]
+			binary.LittleEndian.PutUint64(id, next)
+			refs[j] = state.Ref(next)
+			asked[j] = state.Asked{Owner: refs[j], Topic: "orders", ID: id, NowMS: 1}
+		}
+		began := time.Now()
+		answers = s.ClaimAll(asked, time.Hour, answers[:0])
+		claim += time.Since(began)
+		if out = l.SettleAll(refs, fates, out[:0]); len(out) != 0 || !answers[batch-1].Fresh {
+			b.Fatal("an id is not new")
+		}
+	}
+	for range 2*window/batch + 1 { // until ids go by count
+		turn()
+	}
+	claim = 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += batch {
+		turn()
+	}
+	b.ReportMetric(float64(claim.Nanoseconds())/float64(b.N), "claim-ns/op")
 }
 
 // BenchmarkClaimConfirmed is a duplicate of a written record.

@@ -49,14 +49,55 @@ type Space struct {
 func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, nowMS int64) Answer {
 	key := s.scopes.id(topic, id)
 	ms := s.lifetime(ttl, nowMS)
-	l := s.l
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	return s.claim(owner, key, ms, nowMS)
+}
+
+// Asked is one claim of ClaimAll, as the parameters of Claim are.
+type Asked struct {
+	Owner Ref
+	Topic string
+	ID    []byte
+	NowMS int64
+
+	key ID
+}
+
+// ClaimAll makes claims in order, as Claim does, under one lock. It appends the
+// answers to out and returns it. The first Refused ends it and is the last
+// answer.
+func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, out []Answer) []Answer {
+	for i := range asked {
+		a := &asked[i]
+		a.key = s.scopes.id(a.Topic, a.ID)
+	}
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if w, ok := s.bucket.(warmer); ok {
+		w.warm(asked)
+	}
+	for i := range asked {
+		q := &asked[i]
+		a := s.claim(q.Owner, q.key, s.lifetime(ttl, q.NowMS), q.NowMS)
+		if out = append(out, a); a.Code == Refused {
+			break
+		}
+	}
+	return out
+}
+
+// warmer is a bucket that can read, all at once, what many claims are about to
+// look at: the processor then waits for memory once, and not for each.
+type warmer interface{ warm(asked []Asked) }
+
+// claim is Claim under the mutex.
+func (s *Space) claim(owner Ref, key ID, ms, nowMS int64) Answer {
 	s.claims++
 	a, o := s.ask(owner, key, ms, nowMS)
 	if a.Code == Pending {
 		a.Wait = &Wait{space: s, claimant: owner, id: key, ttlMS: ms, nowMS: nowMS}
-		l.flight.list(a.Wait, o)
+		s.l.flight.list(a.Wait, o)
 	}
 	return a
 }
