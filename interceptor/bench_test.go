@@ -2,7 +2,6 @@ package interceptor
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/plugins"
 	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/klamm-io/klamm/state"
 )
 
@@ -62,9 +62,12 @@ func BenchmarkNative(b *testing.B) {
 	}
 }
 
+// chainLengths are how many plugins stand in the chains of benchmarks.
+var chainLengths = []int{1, 2, 4}
+
 // BenchmarkGuest is the sieve, written by hand, with ids that are all new.
 func BenchmarkGuest(b *testing.B) {
-	for links := 1; links <= 2; links++ {
+	for _, links := range chainLengths {
 		b.Run(fmt.Sprint(links), func(b *testing.B) {
 			e := engineOf(b)
 			var list []Link
@@ -78,34 +81,64 @@ func BenchmarkGuest(b *testing.B) {
 	}
 }
 
-// BenchmarkBuiltin is the embedded plugins.
+// BenchmarkBuiltin is the embedded dedup, which claims all keys at once.
 func BenchmarkBuiltin(b *testing.B) {
-	for _, names := range [][]string{{"dedup"}, {"dedup", "dedup"}} {
-		b.Run(fmt.Sprint(len(names)), func(b *testing.B) {
+	for _, links := range chainLengths {
+		b.Run(fmt.Sprint(links), func(b *testing.B) {
 			e := engineOf(b)
 			var list []Link
 			ledger := benchLedger(b)
-			for i, name := range names {
-				wasm, env, _ := plugins.Builtin(name)
-				name = fmt.Sprint(name, i)
-				cfg, err := json.Marshal(map[string]any{})
-				if err != nil {
-					b.Fatal(err)
-				}
-				p := e.NewPlugin(runtime.PluginConfig{Name: name, Config: cfg, Env: env, Grants: runtime.GrantAll})
-				if err := p.Load(context.Background(), wasm); err != nil {
-					b.Fatal(err)
-				}
-				b.Cleanup(func() {
-					if err := p.Close(context.Background()); err != nil {
-						b.Error(err)
-					}
-				})
-				list = append(list, Link{Name: name, Plugin: p, Space: benchSpace(b, ledger, name)})
+			for i := range links {
+				name := fmt.Sprint("dedup", i)
+				list = append(list, Link{Name: name, Plugin: builtin(b, e, "dedup", name), Space: benchSpace(b, ledger, name)})
 			}
 			benchLane(b, chainOf(b, ChainConfig{OnSend: list}), release(ledger))
 		})
 	}
+}
+
+// BenchmarkPassing is a chain of plugins that touch nothing: what a block and its
+// verdicts cost for each plugin more.
+func BenchmarkPassing(b *testing.B) {
+	for _, links := range chainLengths {
+		b.Run(fmt.Sprint(links), func(b *testing.B) {
+			e := engineOf(b)
+			var list []Link
+			for i := range links {
+				name := fmt.Sprint("pass", i)
+				list = append(list, Link{Name: name, Plugin: pluginOf(b, e, name, passing())})
+			}
+			benchLane(b, chainOf(b, ChainConfig{OnSend: list}), nil)
+		})
+	}
+}
+
+// passing is a plugin that sees keys and values and does nothing.
+func passing() []byte {
+	var start, send ops
+	start.num64(int64(abi.PackInit(abi.OnSend.Mask(), [abi.HookCount]abi.Fields{abi.OnSend: abi.FieldKey | abi.FieldValue}, 0)))
+	send.num64(0)
+	m := module{}
+	m.function(abi.ExportMarker, nil, nil, 0, nil)
+	m.function(abi.ExportAlloc, []byte{i32}, []byte{i32}, 0, freshPages())
+	m.function(abi.ExportInit, []byte{i32, i32}, []byte{i64}, 0, start)
+	m.function(abi.ExportOnSend, []byte{i32, i32}, []byte{i64}, 0, send)
+	return m.bytes("")
+}
+
+func builtin(b *testing.B, e *runtime.Engine, plugin, name string) *runtime.Plugin {
+	b.Helper()
+	wasm, env, _ := plugins.Builtin(plugin)
+	p := e.NewPlugin(runtime.PluginConfig{Name: name, Config: []byte("{}"), Env: env, Grants: runtime.GrantAll})
+	if err := p.Load(context.Background(), wasm); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := p.Close(context.Background()); err != nil {
+			b.Error(err)
+		}
+	})
+	return p
 }
 
 func benchLedger(b *testing.B) *state.Ledger {
@@ -131,15 +164,21 @@ func benchSpace(b *testing.B, l *state.Ledger, plugin string) *state.Space {
 	return s
 }
 
-// release settles records as failed, so that their ids are new again.
+// release settles records as failed, all of a batch at once, so that their ids
+// are new again.
 func release(l *state.Ledger) func(*Batch) {
+	var refs []state.Ref
+	var fates []state.Settlement
 	return func(b *Batch) {
+		refs, fates = refs[:0], fates[:0]
 		for i := range b.Items {
-			if it := &b.Items[i]; it.Claimed {
-				l.Settle(state.Ref(it.Ref), state.Settlement{Outcome: klamm.Failed, NowMS: nowMS})
-			} else {
+			it := &b.Items[i]
+			if !it.Claimed {
 				panic("the benchmark's records are no new ones")
 			}
+			refs = append(refs, state.Ref(it.Ref))
+			fates = append(fates, state.Settlement{Outcome: klamm.Failed, NowMS: nowMS})
 		}
+		l.SettleAll(refs, fates, nil)
 	}
 }

