@@ -8,20 +8,21 @@ import "hash/crc32"
 func Murmur2(key []byte) uint32 {
 	const m, r = 0x5bd1e995, 24
 	h := uint32(0x9747b28c) ^ uint32(len(key))
-	for ; len(key) >= 4; key = key[4:] {
-		k := u32(key, 0) * m
+	whole := len(key) &^ 3
+	for i := 0; i < whole; i += 4 {
+		k := u32(key, uint32(i)) * m
 		k ^= k >> r
 		h = h*m ^ k*m
 	}
-	switch len(key) {
+	switch rest := key[whole:]; len(rest) {
 	case 3:
-		h ^= uint32(key[2]) << 16
+		h ^= uint32(rest[2]) << 16
 		fallthrough
 	case 2:
-		h ^= uint32(key[1]) << 8
+		h ^= uint32(rest[1]) << 8
 		fallthrough
 	case 1:
-		h = (h ^ uint32(key[0])) * m
+		h = (h ^ uint32(rest[0])) * m
 	}
 	h = (h ^ h>>13) * m
 	return (h ^ h>>15) & 0x7fffffff

@@ -67,21 +67,23 @@ func Partition(key []byte) int32 { return int32(murmur2(key) & 0x7fffffff % Part
 func murmur2(key []byte) uint32 {
 	const m, r = 0x5bd1e995, 24
 	h := uint32(0x9747b28c) ^ uint32(len(key))
-	for ; len(key) >= 4; key = key[4:] {
-		k := uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
+	whole := len(key) &^ 3
+	for i := 0; i < whole; i += 4 {
+		w := key[i : i+4 : i+4]
+		k := uint32(w[0]) | uint32(w[1])<<8 | uint32(w[2])<<16 | uint32(w[3])<<24
 		k *= m
 		k ^= k >> r
 		h = h*m ^ k*m
 	}
-	switch len(key) {
+	switch rest := key[whole:]; len(rest) {
 	case 3:
-		h ^= uint32(key[2]) << 16
+		h ^= uint32(rest[2]) << 16
 		fallthrough
 	case 2:
-		h ^= uint32(key[1]) << 8
+		h ^= uint32(rest[1]) << 8
 		fallthrough
 	case 1:
-		h = (h ^ uint32(key[0])) * m
+		h = (h ^ uint32(rest[0])) * m
 	}
 	h = (h ^ h>>13) * m
 	return h ^ h>>15
