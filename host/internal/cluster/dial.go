@@ -21,13 +21,14 @@ import (
 // The embedded connection is the *net.TCPConn, or the *tls.Conn over it, so
 // that net.Buffers are written by one writev.
 //
-// A broker that demands to be logged in to again (KIP-368,
-// connections.max.reauth.ms) closes the connection at its time; dial anew.
+// A broker may demand that one logs in again (KIP-368, connections.max.reauth.ms),
+// and closes the connection when a request comes later than that: see RenewAt.
 type Conn struct {
 	net.Conn
 	broker   *sarama.Broker
 	versions map[int16][2]int16
 	clientID string
+	renewAt  time.Time
 	once     sync.Once
 	err      error
 
@@ -42,6 +43,11 @@ func (c *Conn) Version(apiKey int16) (min, max int16, ok bool) {
 	v, ok := c.versions[apiKey]
 	return v[0], v[1], ok
 }
+
+// RenewAt returns when the connection should be replaced by a new one, which logs
+// in again, before the broker ends it; zero for never. No request may be under way
+// then.
+func (c *Conn) RenewAt() time.Time { return c.renewAt }
 
 // Broker returns sarama's end of the connection, for whoever lets sarama write and
 // read on it. Nobody may use both.
@@ -105,7 +111,7 @@ func (c *Cluster) open(ctx context.Context, id int32, addr string) (*link, error
 	defer cancel()
 
 	l := &link{id: id, addr: addr, clientID: c.settings.sarama.ClientID, broker: sarama.NewBroker(addr)}
-	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, sockets: c.settings.sockets, dialTimeout: c.settings.dialTimeout}
+	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, sockets: c.settings.sockets, dialTimeout: c.settings.dialTimeout, sasl: c.settings.sasl.Mechanism != ""}
 	conf := *c.settings.sarama
 	conf.Net.Proxy.Enable = true
 	conf.Net.Proxy.Dialer = l.dialer
@@ -164,6 +170,9 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 		versions: make(map[int16][2]int16, len(resp.ApiKeys)),
 		clientID: l.clientID,
 	}
+	if l.dialer.session != nil {
+		c.renewAt = l.dialer.session.renewal()
+	}
 	for _, k := range resp.ApiKeys {
 		c.versions[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
 	}
@@ -179,9 +188,11 @@ type captureDialer struct {
 	tls         *tls.Config
 	sockets     socketBuffers
 	dialTimeout time.Duration
+	sasl        bool
 
 	mu      sync.Mutex
-	conn    net.Conn // as sarama uses it
+	session *sessionConn // with SASL
+	conn    net.Conn     // as sarama uses it
 	raw     net.Conn
 	aborted bool
 	// answered tells that the broker has sent anything.
@@ -213,6 +224,10 @@ func (d *captureDialer) Dial(network, addr string) (net.Conn, error) {
 		return nil, errAborted
 	}
 	d.raw, d.conn = raw, &firstAnswerConn{Conn: raw, plain: d.tls == nil, answered: &d.answered}
+	if d.sasl {
+		d.session = &sessionConn{Conn: d.conn}
+		d.conn = d.session
+	}
 	return d.conn, nil
 }
 

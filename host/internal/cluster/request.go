@@ -58,11 +58,28 @@ func (c *Conn) exchange(req kmsg.Request) (kmsg.Response, error) {
 	if size < 4 || size > responseMaxBytes {
 		return nil, fmt.Errorf("an answer of %d bytes, %d are allowed", size, responseMaxBytes)
 	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(c, body); err != nil {
+	body, err := readBody(c, int(size))
+	if err != nil {
 		return nil, err
 	}
 	return decodeResponse(req, c.correlation, body)
+}
+
+// readBody reads size bytes. It takes memory for what has arrived, not for the
+// length that the broker claims.
+func readBody(r io.Reader, size int) ([]byte, error) {
+	const first = 1 << 20
+	body := make([]byte, min(size, first))
+	for got := 0; ; {
+		n, err := io.ReadFull(r, body[got:])
+		if err != nil {
+			return nil, fmt.Errorf("the answer ended after %d of %d bytes: %w", got+n, size, err)
+		}
+		if got = len(body); got == size {
+			return body, nil
+		}
+		body = append(body, make([]byte, min(size-got, got))...)
+	}
 }
 
 func decodeResponse(req kmsg.Request, correlation int32, body []byte) (kmsg.Response, error) {

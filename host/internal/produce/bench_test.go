@@ -27,6 +27,8 @@ func newSink() *sink {
 
 func (s *sink) ProduceVersions() (int16, int16) { return 3, 7 }
 
+func (s *sink) RenewAt() time.Time { return time.Time{} }
+
 func (s *sink) Close() error { s.once.Do(func() { close(s.closed) }); return nil }
 
 // WriteFrame turns the request into its answer: version 7 has the same order of

@@ -42,6 +42,7 @@ type conn struct {
 	useful  bool       // it has brought an answer
 	idle    bool       // it ended with nothing pending
 	usedAt  time.Duration
+	renewAt time.Duration // when its login ends; 0: never
 	timer   *time.Timer
 	armed   bool
 }
@@ -49,6 +50,7 @@ type conn struct {
 var (
 	errRequestTimeout = errors.New("no answer within request_timeout_ms")
 	errIdle           = errors.New("closed after connections_max_idle_ms")
+	errRenewed        = errors.New("closed to log in again")
 	errNotAsked       = errors.New("an answer without a request")
 )
 
@@ -62,6 +64,9 @@ func newConn(s *sender, t transport) (*conn, error) {
 		return nil, &klamm.BrokerError{Code: klamm.CodeUnsupportedVersion, Message: fmt.Sprintf("broker %d is too old for compression_type = \"zstd\"", s.broker)}
 	}
 	c := &conn{sender: s, transport: t, version: version, usedAt: s.pipeline.now()}
+	if at := t.RenewAt(); !at.IsZero() {
+		c.renewAt = max(1, at.Sub(s.pipeline.start))
+	}
 	c.timer = time.AfterFunc(time.Hour, c.checkTimeout)
 	c.timer.Stop()
 	if idle := s.pipeline.set.idle; idle > 0 {
@@ -74,11 +79,29 @@ func newConn(s *sender, t transport) (*conn, error) {
 	return c, nil
 }
 
+// renew retires a connection whose login is about to end, once nothing is under
+// way on it. Until then it has no room.
+func (c *conn) renew(now time.Duration) {
+	c.mu.Lock()
+	due := c.ends(now) && c.err == nil && len(c.pending) == 0
+	if due {
+		c.err = fmt.Errorf("broker %d: %w", c.sender.broker, errRenewed)
+		c.useful, c.idle = true, true
+		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	if due {
+		c.transport.Close()
+	}
+}
+
+func (c *conn) ends(now time.Duration) bool { return c.renewAt > 0 && now >= c.renewAt }
+
 // room reports whether another request may be sent.
-func (c *conn) room() bool {
+func (c *conn) room(now time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.pending) < c.sender.pipeline.set.maxInFlight
+	return !c.ends(now) && len(c.pending) < c.sender.pipeline.set.maxInFlight
 }
 
 // broken returns why the connection is of no more use, nil if it is fine.

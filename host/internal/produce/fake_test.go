@@ -38,6 +38,7 @@ type fakeNetwork struct {
 	minVersion int16
 	maxVersion int16
 	maxIdle    time.Duration
+	session    time.Duration // how long a login lives; 0: for ever
 	conns      []*fakeConn
 	serving    sync.WaitGroup
 
@@ -145,7 +146,11 @@ func (n *fakeNetwork) dial(_ context.Context, broker int32) (transport, error) {
 	c := &fakeConn{network: n, broker: broker, Conn: theirs}
 	n.conns = append(n.conns, c)
 	n.serving.Go(func() { n.serve(c) })
-	return &netTransport{Conn: ours, min: n.minVersion, max: n.maxVersion}, nil
+	t := &netTransport{Conn: ours, min: n.minVersion, max: n.maxVersion}
+	if n.session > 0 {
+		t.renewAt = time.Now().Add(n.session)
+	}
+	return t, nil
 }
 
 // stop ends the brokers.

@@ -26,6 +26,12 @@ type kafka struct {
 
 func startKafka(t *testing.T, brokers, partitions int, opts ...kfake.Opt) *kafka {
 	t.Helper()
+	return startKafkaFor(t, config.Default().Cluster, brokers, partitions, opts...)
+}
+
+// startKafkaFor is startKafka with a client of its own configuration.
+func startKafkaFor(t *testing.T, conf config.Cluster, brokers, partitions int, opts ...kfake.Opt) *kafka {
+	t.Helper()
 	opts = append([]kfake.Opt{kfake.NumBrokers(brokers), kfake.SeedTopics(int32(partitions), "t")}, opts...)
 	c, err := kfake.NewCluster(opts...)
 	if err != nil {
@@ -35,7 +41,6 @@ func startKafka(t *testing.T, brokers, partitions int, opts ...kfake.Opt) *kafka
 	k := &kafka{Cluster: c, t: t, addrs: c.ListenAddrs()}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conf := config.Default().Cluster
 	conf.BootstrapServers = k.addrs
 	if k.cluster, err = cluster.Open(ctx, &conf, cluster.Options{}); err != nil {
 		t.Fatal(err)

@@ -48,6 +48,8 @@ func newPlainTransport(conn *cluster.Conn, low, high int16, inFlight, level int)
 
 func (t *plainTransport) ProduceVersions() (int16, int16) { return t.min, t.max }
 
+func (t *plainTransport) RenewAt() time.Time { return t.conn.RenewAt() }
+
 func (t *plainTransport) Read(p []byte) (int, error) { return t.answers.Read(p) }
 
 func (t *plainTransport) forward() {

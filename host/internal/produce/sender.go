@@ -168,6 +168,7 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 		}
 		now := s.pipeline.now()
 		if s.conn != nil {
+			s.conn.renew(now)
 			if s.conn.retired() {
 				s.conn = nil
 			} else if err := s.conn.broken(); err != nil {
@@ -182,7 +183,7 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 			s.block(now)
 			return until, true
 		}
-		if !s.conn.room() {
+		if !s.conn.room(now) {
 			s.block(now)
 			return never, true
 		}

@@ -19,6 +19,9 @@ type transport interface {
 	Close() error
 	// ProduceVersions returns the versions of Produce that the broker takes.
 	ProduceVersions() (min, max int16)
+	// RenewAt is when the connection should be replaced, with nothing under way,
+	// because its login ends (KIP-368); zero for never.
+	RenewAt() time.Time
 }
 
 // network is the cluster as the pipeline needs it.
@@ -84,7 +87,7 @@ func (c clusterNetwork) dial(ctx context.Context, broker int32) (transport, erro
 		return nil, err
 	}
 	tcp, _ := conn.Conn.(*net.TCPConn)
-	return &netTransport{Conn: conn, tcp: tcp, min: low, max: high}, nil
+	return &netTransport{Conn: conn, tcp: tcp, renewAt: conn.RenewAt(), min: low, max: high}, nil
 }
 
 // open opens a connection and tells which versions of Produce it takes.
@@ -103,6 +106,7 @@ func (c clusterNetwork) open(ctx context.Context, broker int32) (conn *cluster.C
 // netTransport is a transport on a net.Conn.
 type netTransport struct {
 	net.Conn
+	renewAt  time.Time
 	tcp      *net.TCPConn // nil when Conn is something else, such as TLS
 	min, max int16
 	joined   []byte
@@ -122,5 +126,7 @@ func (t *netTransport) WriteFrame(pieces net.Buffers) error {
 	_, err := t.Conn.Write(t.joined)
 	return err
 }
+
+func (t *netTransport) RenewAt() time.Time { return t.renewAt }
 
 func (t *netTransport) ProduceVersions() (int16, int16) { return t.min, t.max }
