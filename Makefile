@@ -6,7 +6,10 @@ BENCHTIME   ?= 1s
 # Packages that start goroutines or are called from several.
 RACE := ./runtime ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/...
 
-.PHONY: help check lint test race fuzz bench guests build
+# Packages whose tests also run on Apache Kafka, or compare with its classes.
+KAFKA := ./internal/kafkatest ./partitioner ./interceptor ./host ./host/internal/consume ./host/faulttest
+
+.PHONY: help check lint test race fuzz kafka bench guests build
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,6 +29,10 @@ race: ## the concurrent packages under the race detector
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
+
+kafka: ## the suites on brokers of Apache Kafka, which Maven fetches once (KAFKAFLAGS=-short: what CI runs)
+	@.ci/kafka
+	go test -tags kafka -count=1 -p 1 -timeout 40m $(KAFKAFLAGS) $(KAFKA)
 
 bench: ## every benchmark once, BENCHTIME (1s) each
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
