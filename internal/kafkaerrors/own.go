@@ -49,7 +49,7 @@ var own = []Entry{
 		Name: "ErrUnknownTopic", Class: Configuration, Err: klamm.ErrUnknownTopic,
 		Cause: "the topic does not exist and may not be created",
 		Do:    "klamm topic create TOPIC, or set allow_auto_create_topics = true in [cluster]",
-		Klamm: "asks once more, then fails the record",
+		Klamm: "asks for 5 s, then fails the record",
 	},
 	{
 		Name: "ErrInvalidPartition", Class: Application, Err: klamm.ErrInvalidPartition,

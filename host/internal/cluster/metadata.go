@@ -162,7 +162,7 @@ func (c *Cluster) publishLocked(e *entry, t *Topic) {
 // AwaitTopic asks until the topic is known.
 //
 // Errors: klamm.ErrInvalidTopic at once for a name that Kafka does not allow;
-// klamm.ErrUnknownTopic when the brokers say twice that there is none and
+// klamm.ErrUnknownTopic when the brokers say for 5 s that there is none and
 // allow_auto_create_topics is off; a *klamm.BrokerError when they refuse;
 // klamm.ErrClosed; klamm.ErrTimeout, with what stood in the way, at ctx's
 // deadline.
@@ -174,7 +174,7 @@ func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) {
 		return nil, err
 	}
 	what := fmt.Sprintf("topic %q: metadata", name)
-	start := -1
+	start, began := -1, time.Now()
 	var last error
 	for {
 		c.mu.Lock()
@@ -187,7 +187,7 @@ func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) {
 		if answers > 0 {
 			last = e.err
 		}
-		if t == nil && last != nil && c.final(last, answers) {
+		if t == nil && last != nil && c.final(last, answers, time.Since(began)) {
 			c.mu.Unlock()
 			return nil, fmt.Errorf("topic %q: %w", name, last)
 		}
@@ -207,16 +207,20 @@ func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) {
 	}
 }
 
-// final reports whether an answer settles that the topic cannot be used. A
-// topic that was made a moment ago is unknown to some brokers, hence the second
-// question.
-func (c *Cluster) final(err error, answers int) bool {
+// unknownFor is how long brokers must not know a topic until it counts as one
+// that is not there. A topic that was made a moment ago reaches a broker that is
+// busy, or has lost its controller, late: Apache Kafka under load took more than
+// 100 ms, and its own client waits for max.block.ms.
+const unknownFor = 5 * time.Second
+
+// final reports whether an answer settles that the topic cannot be used.
+func (c *Cluster) final(err error, answers int, waited time.Duration) bool {
 	b, ok := err.(*klamm.BrokerError)
 	switch {
 	case !ok:
 		return false
 	case b.Code == klamm.CodeUnknownTopicOrPartition:
-		return !c.settings.autoCreate && answers >= 2
+		return !c.settings.autoCreate && answers >= 2 && waited >= unknownFor
 	case b.Code == klamm.CodeUnknownServerError:
 		return false
 	}
