@@ -265,11 +265,14 @@ type note struct {
 
 // runNotifier is the third stage's goroutine.
 func (p *Producer) runNotifier() {
+	p.callbacks.goroutine = goroutineID()
 	for {
+		p.callbacks.busy.Store(false)
 		notes, ok := p.notes.take()
 		if !ok {
 			return
 		}
+		p.callbacks.busy.Store(true)
 		for start := 0; start < len(notes); {
 			g := notes[start].group
 			end := start

@@ -39,8 +39,7 @@ type Host struct {
 	pipelines map[string]*pipeline
 	running   sync.WaitGroup
 	closed    bool
-	once      sync.Once
-	closing   error
+	closing   closing
 }
 
 // Open reads a configuration file and starts what it describes: it loads and
@@ -146,14 +145,17 @@ func (h *Host) Brokers() []string { return h.cfg.Cluster.BootstrapServers }
 
 // Close stops the pipelines, completes what is in flight until ctx ends, closes
 // the plugins and then everything else. It returns the first delivery that
-// Close had to give up, and may be called twice.
+// Close had to give up, and may be called twice. Called from a callback of the
+// producer it waits for nothing, see Producer.Close.
 func (h *Host) Close(ctx context.Context) error {
-	h.once.Do(func() { h.closing = h.close(ctx) })
-	return h.closing
+	callback := h.producer != nil && h.producer.callbacks.isCaller()
+	if callback {
+		ctx = ended(ctx)
+	}
+	return h.closing.do(callback, h.stopPipelines, func() error { return h.close(ctx) })
 }
 
 func (h *Host) close(ctx context.Context) error {
-	h.stopPipelines()
 	h.running.Wait()
 	var errs []error
 	if h.producer != nil {

@@ -56,6 +56,15 @@ type placement struct {
 	err    error
 }
 
+// name has the slot know where the record was to go, for one that never gets
+// there: its topic as plugins left it, and the partition that was demanded.
+func (t *placement) name() {
+	t.slot.topic = t.record.Topic
+	if to, explicit := t.record.Target.Partition(); explicit {
+		t.slot.partition = to
+	}
+}
+
 // place appends what of a judged block goes to a topic.
 func (pl *placer) place(l *lane, b *block) {
 	todo := pl.todo[:0]
@@ -68,6 +77,9 @@ func (pl *placer) place(l *lane, b *block) {
 			dead := interceptor.DeadLetterRecord(it, interceptor.Sent)
 			todo = append(todo, placement{slot: b.slots[i], record: &dead, dead: true, to: -1})
 		}
+	}
+	for i := range todo {
+		todo[i].name()
 	}
 	pl.loads(l.p)
 	pl.appendAll(l, todo)

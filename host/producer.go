@@ -49,8 +49,9 @@ type Producer struct {
 	sending sync.RWMutex
 	closed  bool
 	stages  sync.WaitGroup
-	once    sync.Once
-	closing error
+	closing closing
+	// callbacks is who must not wait for callbacks.
+	callbacks notifying
 }
 
 func newProducer(h *Host, c *cluster.Cluster) (*Producer, error) {
@@ -264,8 +265,16 @@ func (p *Producer) giveBack(sl *slot) {
 
 // Flush sends everything at once, whatever linger says, and returns when every
 // record accepted before it is completed and its callback has returned. Records
-// accepted meanwhile are not waited for. It must not be called from a callback.
+// accepted meanwhile are not waited for. Called from a callback, which would wait
+// for itself, it returns an error at once (KIP-1118).
 func (p *Producer) Flush(ctx context.Context) error {
+	if p.callbacks.isCaller() {
+		return errors.New("flush: called from a callback, for which it would wait; have another goroutine flush")
+	}
+	return p.flush(ctx)
+}
+
+func (p *Producer) flush(ctx context.Context) error {
 	start := time.Now()
 	defer func() { p.flushed.Add(int64(time.Since(start))) }()
 	done := p.slots.cut()
@@ -283,15 +292,31 @@ func (p *Producer) Flush(ctx context.Context) error {
 // Close refuses further records, completes those it has until ctx ends, then
 // fails the rest: with ErrClosed what was never sent, with ErrOutcomeUnknown
 // what was. Every record has its completion before Close returns. It may be
-// called twice, but not from a callback.
+// called twice.
+//
+// Called from a callback it waits for nothing: what is not written is failed, as
+// if ctx had ended, and the callbacks run once this one has returned. That is
+// close(0) of Kafka's client.
 func (p *Producer) Close(ctx context.Context) error {
-	p.once.Do(func() { p.closing = p.close(ctx) })
-	return p.closing
+	callback := p.callbacks.isCaller()
+	if callback {
+		ctx = ended(ctx)
+	}
+	return p.closing.do(callback, p.refuse, func() error { return p.close(ctx) })
+}
+
+// ended returns a context that is over.
+func ended(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
 }
 
 func (p *Producer) close(ctx context.Context) error {
-	p.refuse()
-	flushed := p.Flush(ctx)
+	flushed := p.flush(ctx)
+	if p.tally.inFlight.Load() == 0 {
+		flushed = nil // callbacks alone are not done yet
+	}
 	p.cancel()
 	p.park.tasks.Wait()
 	err := p.pipeline.Close(ctx)
