@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/klamm-io/klamm"
@@ -24,9 +26,19 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// startBroker runs an embedded broker with the topics.
-func startBroker(t *testing.T, partitions int, topics ...string) *broker.Broker {
+// testBroker is what a test runs on: an embedded broker, or with the build tag
+// kafka one of Apache Kafka.
+type testBroker struct {
+	addrs []string
+	own   *broker.Broker // nil for Apache Kafka
+}
+
+// startBroker gives the test a broker with these topics alone.
+func startBroker(t *testing.T, partitions int, topics ...string) *testBroker {
 	t.Helper()
+	if addrs := apacheKafka(t, partitions, topics...); addrs != nil {
+		return &testBroker{addrs: addrs}
+	}
 	b, err := broker.Start(within(t), &host.EmbeddedConfig{Listen: "127.0.0.1:0", Partitions: partitions, Topics: topics}, broker.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -36,11 +48,32 @@ func startBroker(t *testing.T, partitions int, topics ...string) *broker.Broker 
 			t.Errorf("close the broker: %v", err)
 		}
 	})
-	return b
+	return &testBroker{b.Addrs(), b}
+}
+
+func (b *testBroker) Addrs() []string { return b.addrs }
+
+// Cluster is for what only the embedded broker can be told to do. A test that
+// asks for it is skipped on Apache Kafka.
+func (b *testBroker) Cluster(t *testing.T) *kfake.Cluster {
+	t.Helper()
+	if b.own == nil {
+		t.Skip("only the embedded broker can be told to do this")
+	}
+	return b.own.Cluster()
+}
+
+// Close ends the embedded broker.
+func (b *testBroker) Close(t *testing.T) {
+	t.Helper()
+	b.Cluster(t)
+	if err := b.own.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // newHost starts a host on the broker; it closes with the test.
-func newHost(t *testing.T, b *broker.Broker, cfg host.Config, opts ...host.Option) *host.Host {
+func newHost(t *testing.T, b *testBroker, cfg host.Config, opts ...host.Option) *host.Host {
 	t.Helper()
 	cfg.Cluster.BootstrapServers = b.Addrs()
 	h, err := host.New(cfg, opts...)
@@ -65,24 +98,33 @@ func producerOf(t *testing.T, h *host.Host) *host.Producer {
 }
 
 // readTopic reads a topic to its end with a client that is not ours.
-func readTopic(t *testing.T, b *broker.Broker, topic string) []*kgo.Record {
+func readTopic(t *testing.T, b *testBroker, topic string) []*kgo.Record {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(within(t), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := int64(0)
+	ends.Each(func(o kadm.ListedOffset) { want += o.Offset })
+	return readUntil(t, b, topic, int(want))
+}
+
+// readUntil reads a topic from its start until it has so many records.
+func readUntil(t *testing.T, b *testBroker, topic string, want int) []*kgo.Record {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.ConsumeTopics(topic), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	want := int64(0)
-	for p := range 64 {
-		info := b.Cluster().PartitionInfo(topic, int32(p))
-		if info == nil {
-			break
-		}
-		want += info.HighWatermark
-	}
 	var recs []*kgo.Record
 	ctx := within(t)
-	for int64(len(recs)) < want {
+	for len(recs) < want {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatalf("read %q: %v after %d of %d records", topic, err, len(recs), want)

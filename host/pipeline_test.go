@@ -15,11 +15,10 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/interceptor"
-	"github.com/klamm-io/klamm/internal/broker"
 )
 
 // fill writes n records with a client that is not ours.
-func fill(t *testing.T, b *broker.Broker, topic string, n int) {
+func fill(t *testing.T, b *testBroker, topic string, n int) {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
 	if err != nil {
@@ -37,7 +36,7 @@ func fill(t *testing.T, b *broker.Broker, topic string, n int) {
 
 // committedOf returns what a group has committed in a topic, all partitions
 // together.
-func committedOf(t *testing.T, b *broker.Broker, group, topic string) int64 {
+func committedOf(t *testing.T, b *testBroker, group, topic string) int64 {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
 	if err != nil {

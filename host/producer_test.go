@@ -129,8 +129,8 @@ func TestOrderIsKeptPerPartition(t *testing.T) {
 func TestC021_RetriesNeverRunAPluginAgain(t *testing.T) {
 	b := startBroker(t, 1, "orders")
 	var refused atomic.Int32
-	b.Cluster().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		b.Cluster().KeepControl()
+	b.Cluster(t).ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.Cluster(t).KeepControl()
 		if refused.Add(1) > 3 {
 			return nil, nil, false
 		}
@@ -296,9 +296,9 @@ func TestC037_CloseCompletesWhatIsInFlight(t *testing.T) {
 
 func TestC038_CloseAtOnceFailsWhatIsBuffered(t *testing.T) {
 	b := startBroker(t, 1, "orders")
-	b.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		b.Cluster().KeepControl()
-		b.Cluster().SleepControl(func() { time.Sleep(50 * time.Millisecond) })
+	b.Cluster(t).ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.Cluster(t).KeepControl()
+		b.Cluster(t).SleepControl(func() { time.Sleep(50 * time.Millisecond) })
 		return nil, errors.New("cut"), true
 	})
 	var acked atomic.Int32
@@ -414,9 +414,9 @@ func TestCallersBytesAreFreeAtOnce(t *testing.T) {
 func TestBufferFull(t *testing.T) {
 	b := startBroker(t, 1, "orders")
 	stall := make(chan struct{})
-	b.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		b.Cluster().KeepControl()
-		b.Cluster().SleepControl(func() { <-stall })
+	b.Cluster(t).ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.Cluster(t).KeepControl()
+		b.Cluster(t).SleepControl(func() { <-stall })
 		return nil, nil, false
 	})
 	cfg := host.Config{}

@@ -46,9 +46,7 @@ func TestReady(t *testing.T) {
 		awaitReady(t, h, "")
 	}
 	awaitReady(t, hosts[0], "")
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
+	b.Close(t)
 	for _, h := range hosts {
 		awaitReady(t, h, `pipeline "p" is not in its consumer group`)
 	}

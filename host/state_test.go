@@ -13,7 +13,6 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
-	"github.com/klamm-io/klamm/internal/broker"
 )
 
 // dedupInto is a host that drops records of topic "clean" whose key was there.
@@ -27,7 +26,7 @@ func dedupInto(store host.StateConfig) host.Config {
 }
 
 // sendOnce sends a record and closes the host.
-func sendOnce(t *testing.T, b *broker.Broker, cfg host.Config, key string) klamm.Result {
+func sendOnce(t *testing.T, b *testBroker, cfg host.Config, key string) klamm.Result {
 	t.Helper()
 	cfg.Cluster.BootstrapServers = b.Addrs()
 	h, err := host.New(cfg)
@@ -93,8 +92,8 @@ func TestNaiveRecipeLosesWhatOursKeeps(t *testing.T) {
 	p := producerOf(t, newHost(t, b, dedupInto(host.StateConfig{})))
 	var refuse atomic.Bool
 	var refused atomic.Int64
-	b.Cluster().ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		b.Cluster().KeepControl()
+	b.Cluster(t).ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.Cluster(t).KeepControl()
 		if !refuse.Load() {
 			return nil, nil, false
 		}

@@ -23,7 +23,7 @@ import (
 func TestA2_BufferReusedWhileWritten(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{Partitions: 20, Asked: 1, Size: 400, Config: func(c *host.Config) {
-		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = ms(100), ms(200), ms(1)
+		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(100), soon(200), ms(1)
 		c.Producer.BufferMemory, c.Producer.BatchSize = 64<<10, 16<<10
 	}})
 	tr.Proxy.SetLink(faultproxy.Link{BytesPerSecond: 500_000, Slice: 1000})
@@ -52,7 +52,7 @@ func TestA3_OutOfOrderOnOnePartition(t *testing.T) {
 	tr, ctx := start(t, trial.Options{Embedded: 1, Config: impatient})
 	tr.Proxy.Add(rule(faultproxy.HoldReply, 0.1))
 	tr.Proxy.Add(rule(faultproxy.CutBeforeReply, 0.02))
-	fault(tr, kerr.OutOfOrderSequenceNumber, []int32{5}, func(n int) bool { return n%20 < 3 })
+	fault(t, tr, kerr.OutOfOrderSequenceNumber, []int32{5}, func(n int) bool { return n%20 < 3 })
 	must(t, tr.Load(ctx, records(5000)))
 	r := finish(t, ctx, tr)
 	noneFailed(t, r)
@@ -68,11 +68,11 @@ func TestA4_MetadataBlip(t *testing.T) {
 	must(t, tr.Producer.Flush(ctx)) // the topic is known
 	var blips atomic.Int32
 	for range 3 {
-		h := tr.Kafka.Fault(kfake.Fault{
+		h := embedded(t, tr).Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.Metadata}, Topic: tr.Topic(), Err: kerr.UnknownTopicOrPartition, Count: 4,
 			When: func(kmsg.Request) bool { blips.Add(1); return true },
 		})
-		tr.Kafka.ShufflePartitionLeaders() // so that metadata is asked for
+		shuffle(tr) // so that metadata is asked for
 		must(t, tr.Load(ctx, records(1500)))
 		must(t, tr.Producer.Flush(ctx))
 		h.Remove()
@@ -88,10 +88,10 @@ func TestA4_MetadataBlip(t *testing.T) {
 func TestA6_TimedOutAndWritten(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{Config: func(c *host.Config) {
-		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = ms(60), ms(80), ms(1)
+		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(60), soon(80), ms(1)
 	}})
-	fault(tr, kerr.RequestTimedOut, []int32{0, 1, 2}, func(n int) bool { return n%40 < 20 })
-	tr.Proxy.Add(faultproxy.Rule{Action: faultproxy.HoldReply, Key: produceKey, Chance: 0.02, Delay: 120 * time.Millisecond})
+	fault(t, tr, kerr.RequestTimedOut, []int32{0, 1, 2}, func(n int) bool { return n%40 < 20 })
+	tr.Proxy.Add(faultproxy.Rule{Action: faultproxy.HoldReply, Key: produceKey, Chance: 0.02, Delay: 120 * time.Millisecond * slower})
 	must(t, tr.Load(ctx, records(4000)))
 	r := finish(t, ctx, tr)
 	if r.UnknownWritten == 0 {
@@ -124,7 +124,7 @@ func TestA7_ReplyLostForOneOfFive(t *testing.T) {
 func TestA8_BrokersAwayWhileSendsFail(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{InFlight: 1000, Config: func(c *host.Config) {
-		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = ms(100), ms(150), ms(1)
+		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(100), soon(150), ms(1)
 	}})
 	must(t, tr.Load(ctx, records(500)))
 	must(t, tr.Producer.Flush(ctx)) // metadata is there
@@ -147,7 +147,7 @@ func TestA8_BrokersAwayWhileSendsFail(t *testing.T) {
 func TestA9_RetryWithBufferedSuccessors(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{InFlight: 3000, Partitions: 2, Embedded: 1})
-	fault(tr, kerr.NotEnoughReplicas, nil, func(n int) bool { return n%12 < 4 })
+	fault(t, tr, kerr.NotEnoughReplicas, nil, func(n int) bool { return n%12 < 4 })
 	must(t, tr.Load(ctx, records(2000)))
 	allWritten(t, finish(t, ctx, tr))
 }
@@ -161,8 +161,8 @@ func TestA10_OrderWithoutIdempotence(t *testing.T) {
 		c.Producer.EnableIdempotence, c.Producer.MaxInFlight = &off, 1
 	}})
 	tr.Proxy.Add(faultproxy.Rule{Action: faultproxy.CutBeforeReply, Key: produceKey, Every: 6})
-	fault(tr, kerr.NotEnoughReplicas, nil, every(9))
-	stop := repeat(30*time.Millisecond, func(int) { tr.Kafka.ShufflePartitionLeaders() })
+	fault(t, tr, kerr.NotEnoughReplicas, nil, every(9))
+	stop := repeat(30*time.Millisecond, func(int) { shuffle(tr) })
 	must(t, tr.Load(ctx, records(3000)))
 	stop()
 	r, err := tr.Finish(ctx)
@@ -181,15 +181,15 @@ func TestA10_OrderWithoutIdempotence(t *testing.T) {
 func TestA11_NoPartitionIsStuck(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{Config: func(c *host.Config) {
-		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = ms(100), ms(150), ms(1)
+		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(100), soon(150), ms(1)
 	}})
 	for _, a := range []faultproxy.Action{faultproxy.SwallowReplies, faultproxy.SwallowRequests, faultproxy.CutInReply, faultproxy.HoldRequest} {
 		tr.Proxy.Add(rule(a, 0.05))
 	}
-	fault(tr, kerr.OutOfOrderSequenceNumber, []int32{1}, every(3))
-	fault(tr, kerr.InvalidProducerEpoch, []int32{2}, every(7))
-	fault(tr, kerr.UnknownProducerID, []int32{3}, every(5))
-	stop := repeat(50*time.Millisecond, func(int) { tr.Kafka.ShufflePartitionLeaders() })
+	fault(t, tr, kerr.OutOfOrderSequenceNumber, []int32{1}, every(3))
+	fault(t, tr, kerr.InvalidProducerEpoch, []int32{2}, every(7))
+	fault(t, tr, kerr.UnknownProducerID, []int32{3}, every(5))
+	stop := repeat(50*time.Millisecond, func(int) { shuffle(tr) })
 	must(t, tr.Load(ctx, records(3000)))
 	stop()
 	finish(t, ctx, tr)
@@ -235,7 +235,7 @@ func TestA14_IdlePartitionAfterNewEpoch(t *testing.T) {
 		must(t, tr.Producer.Flush(ctx))
 	}
 	flood(0, 1, 2, 3)
-	fault(tr, kerr.OutOfOrderSequenceNumber, []int32{0}, func(n int) bool { return n%9 < 4 })
+	fault(t, tr, kerr.OutOfOrderSequenceNumber, []int32{0}, func(n int) bool { return n%9 < 4 })
 	flood(0)
 	flood(1, 2, 3, 0)
 	r := finish(t, ctx, tr)
@@ -249,7 +249,7 @@ func TestA15_OutOfOrderForWhatIsWritten(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{Embedded: 1, Partitions: 3})
 	tr.Proxy.Add(faultproxy.Rule{Action: faultproxy.CutBeforeReply, Key: produceKey, Every: 10})
-	fault(tr, kerr.OutOfOrderSequenceNumber, nil, func(n int) bool { m := n % 10; return m == 1 || m == 2 || m == 3 })
+	fault(t, tr, kerr.OutOfOrderSequenceNumber, nil, func(n int) bool { m := n % 10; return m == 1 || m == 2 || m == 3 })
 	must(t, tr.Load(ctx, records(1500)))
 	r := finish(t, ctx, tr)
 	noneFailed(t, r)
@@ -263,7 +263,7 @@ func TestA16_OrderOfSends(t *testing.T) {
 	tr, ctx := start(t, trial.Options{Producers: 8, Keys: 3, Asked: 0.4})
 	tr.Proxy.Add(rule(faultproxy.HoldReply, 0.1))
 	tr.Proxy.Add(rule(faultproxy.CutBeforeReply, 0.05))
-	stop := repeat(40*time.Millisecond, func(int) { tr.Kafka.ShufflePartitionLeaders() })
+	stop := repeat(40*time.Millisecond, func(int) { shuffle(tr) })
 	must(t, tr.Load(ctx, records(4000)))
 	stop()
 	allWritten(t, finish(t, ctx, tr))
@@ -273,26 +273,26 @@ func TestA16_OrderOfSends(t *testing.T) {
 func TestA21_CloseInEveryState(t *testing.T) {
 	states := []struct {
 		name  string
-		begin func(tr *trial.Trial)
+		begin func(t *testing.T, tr *trial.Trial)
 	}{
-		{"at work", func(*trial.Trial) {}},
-		{"brokers away", func(tr *trial.Trial) { tr.Proxy.Down(0); tr.Proxy.Down(1); tr.Proxy.Down(2) }},
-		{"brokers stopped", func(tr *trial.Trial) { tr.Proxy.Stop(0); tr.Proxy.Stop(1); tr.Proxy.Stop(2) }},
-		{"replies swallowed", func(tr *trial.Trial) { tr.Proxy.Add(rule(faultproxy.SwallowReplies, 1)) }},
-		{"requests swallowed", func(tr *trial.Trial) { tr.Proxy.Add(rule(faultproxy.SwallowRequests, 1)) }},
-		{"retries", func(tr *trial.Trial) { fault(tr, kerr.NotEnoughReplicas, nil, every(1)) }},
-		{"no producer id", func(tr *trial.Trial) {
-			fault(tr, kerr.OutOfOrderSequenceNumber, nil, every(1))
+		{"at work", func(*testing.T, *trial.Trial) {}},
+		{"brokers away", func(t *testing.T, tr *trial.Trial) { tr.Proxy.Down(0); tr.Proxy.Down(1); tr.Proxy.Down(2) }},
+		{"brokers stopped", func(t *testing.T, tr *trial.Trial) { tr.Proxy.Stop(0); tr.Proxy.Stop(1); tr.Proxy.Stop(2) }},
+		{"replies swallowed", func(t *testing.T, tr *trial.Trial) { tr.Proxy.Add(rule(faultproxy.SwallowReplies, 1)) }},
+		{"requests swallowed", func(t *testing.T, tr *trial.Trial) { tr.Proxy.Add(rule(faultproxy.SwallowRequests, 1)) }},
+		{"retries", func(t *testing.T, tr *trial.Trial) { fault(t, tr, kerr.NotEnoughReplicas, nil, every(1)) }},
+		{"no producer id", func(t *testing.T, tr *trial.Trial) {
+			fault(t, tr, kerr.OutOfOrderSequenceNumber, nil, every(1))
 			tr.Proxy.Add(faultproxy.Rule{Action: faultproxy.Swallow, Key: int16(kmsg.InitProducerID), Chance: 1})
 		}},
-		{"fenced", func(tr *trial.Trial) { fault(tr, kerr.ProducerFenced, nil, every(1)) }},
+		{"fenced", func(t *testing.T, tr *trial.Trial) { fault(t, tr, kerr.ProducerFenced, nil, every(1)) }},
 	}
 	for _, tt := range states {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tr, ctx := start(t, trial.Options{InFlight: 500})
 			must(t, tr.Load(ctx, 300))
-			tt.begin(tr)
+			tt.begin(t, tr)
 			must(t, tr.Load(ctx, 150))
 			closeSoon(t, tr)
 			r, err := tr.Finish(ctx)
@@ -311,7 +311,7 @@ func TestA22_MemoryOfOneBatch(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{Producers: 100, Keys: 2, InFlight: -1, Config: func(c *host.Config) {
 		c.Producer.BatchSize, c.Producer.BufferMemory, c.Producer.MaxRequestSize = 1000, 1100, 1024
-		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = ms(100), ms(200), ms(1)
+		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(100), soon(200), ms(1)
 	}})
 	tr.Proxy.Add(rule(faultproxy.Swallow, 0.02))
 	must(t, tr.Load(ctx, records(1500)))
@@ -386,7 +386,7 @@ func TestA28_HostileReplies(t *testing.T) {
 					rules = append(rules, tr.Proxy.Add(faultproxy.Rule{Action: a, Key: int16(key), Every: 3, Limit: 5}))
 				}
 			}
-			stop := repeat(20*time.Millisecond, func(int) { tr.Proxy.Cut(0); tr.Kafka.ShufflePartitionLeaders() })
+			stop := repeat(20*time.Millisecond, func(int) { tr.Proxy.Cut(0); shuffle(tr) })
 			must(t, tr.Load(ctx, records(1500)))
 			for _, h := range rules {
 				for h.Strikes() == 0 {
@@ -432,7 +432,7 @@ func TestA30_RetriesAndDedup(t *testing.T) {
 		{"every 5th reply lost", faultproxy.Rule{Action: faultproxy.CutBeforeReply, Every: 5}, nil},
 		{"every 2nd reply lost", faultproxy.Rule{Action: faultproxy.CutBeforeReply, Every: 2}, nil},
 		{"records expire", faultproxy.Rule{Action: faultproxy.Swallow, Chance: 0.1}, func(c *host.Config) {
-			c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = ms(100), ms(150), ms(1)
+			c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(100), soon(150), ms(1)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -450,4 +450,47 @@ func TestA30_RetriesAndDedup(t *testing.T) {
 			}
 		})
 	}
+}
+
+// C022: brokers go away while batches are being filled. Each record is offered to
+// the interceptors once and told of once, however often its batch is sent.
+func TestC022_HooksOnceThoughBrokersRestart(t *testing.T) {
+	t.Parallel()
+	tr, ctx := start(t, trial.Options{Asked: 0.2, InFlight: 1000})
+	stop := repeat(40*time.Millisecond, func(n int) {
+		if b := n / 2 % 3; n%2 == 0 {
+			tr.Proxy.Down(b)
+		} else {
+			tr.Proxy.Up(b)
+		}
+	})
+	must(t, tr.Load(ctx, records(4000)))
+	loadUntil(t, ctx, tr, "down", 6)
+	stop()
+	r := finish(t, ctx, tr)
+	allWritten(t, r)
+	if retries := tr.Host.Stats().Produce.Retries; retries == 0 || r.InterceptorFaults > 0 || r.Completions != r.Sent {
+		t.Errorf("%d retries, %d records met interceptors not exactly once, %d completions of %d", retries, r.InterceptorFaults, r.Completions, r.Sent)
+	}
+}
+
+// C090: a flush that meets a split waits for the children (KAFKA-19479).
+func TestC090_FlushWaitsForTheChildren(t *testing.T) {
+	t.Parallel()
+	tr, ctx := start(t, trial.Options{
+		Partitions: 3, BrokerConfigs: map[string]string{"message.max.bytes": "1500"}, InFlight: 2000,
+		Config: func(c *host.Config) { c.Producer.BatchSize = 12_000 },
+	})
+	tr.Proxy.Add(faultproxy.Rule{Action: faultproxy.HoldReply, Key: produceKey, Every: 3, Delay: 20 * time.Millisecond})
+	for range 5 {
+		must(t, tr.Load(ctx, records(400)))
+		must(t, tr.Producer.Flush(ctx))
+		if c := tr.Producer.Counts(); c.InFlight != 0 || c.Out != c.In {
+			t.Fatalf("after the flush: %+v", c)
+		}
+	}
+	if tr.Host.Stats().Produce.Splits == 0 {
+		t.Error("no batch was split")
+	}
+	allWritten(t, finish(t, ctx, tr))
 }

@@ -22,10 +22,10 @@ var (
 	longFlag = flag.Bool("long", false, "fifty times the records")
 )
 
-// TestMain runs six tests at a time: they wait more than they compute.
+// TestMain runs several tests at a time: they wait more than they compute.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	if err := flag.Set("test.parallel", atOnce); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
@@ -43,9 +43,9 @@ const produceKey = int16(kmsg.Produce)
 
 func deadline(t *testing.T) context.Context {
 	t.Helper()
-	limit := time.Minute
+	limit := patience
 	if *longFlag {
-		limit = 20 * time.Minute
+		limit = 20 * patience
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
@@ -58,6 +58,7 @@ func start(t *testing.T, o trial.Options) (*trial.Trial, context.Context) {
 	ctx := deadline(t)
 	more := o.Config
 	o.Proxy = true
+	place(t, &o)
 	if o.InFlight == 0 {
 		o.InFlight = 300 // many requests from few records
 	}
@@ -86,6 +87,9 @@ func start(t *testing.T, o trial.Options) (*trial.Trial, context.Context) {
 }
 
 func ms(n int) host.Duration { return host.Duration(time.Duration(n) * time.Millisecond) }
+
+// soon is ms for timeouts that the tests wait for.
+func soon(n int) host.Duration { return slower * ms(n) }
 
 // impatient gives requests up soon, and records never.
 func impatient(c *host.Config) { c.Producer.RequestTimeout = ms(300) }
@@ -137,9 +141,9 @@ func struck(t *testing.T, r *checker.Report, fault string) {
 
 // fault has brokers answer the Produce requests that pick chooses, counted from
 // 1, with an error. Partitions nil is all.
-func fault(tr *trial.Trial, err *kerr.Error, partitions []int32, pick func(n int) bool) {
+func fault(t *testing.T, tr *trial.Trial, err *kerr.Error, partitions []int32, pick func(n int) bool) {
 	n := 0 // When runs on the brokers' one goroutine
-	tr.Kafka.Fault(kfake.Fault{
+	embedded(t, tr).Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce}, Topic: tr.Topic(), Partitions: partitions, Err: err, Count: -1,
 		When: func(kmsg.Request) bool {
 			n++
@@ -150,6 +154,15 @@ func fault(tr *trial.Trial, err *kerr.Error, partitions []int32, pick func(n int
 			return true
 		},
 	})
+}
+
+// embedded returns the brokers for what real ones cannot be told to do.
+func embedded(t *testing.T, tr *trial.Trial) *kfake.Cluster {
+	t.Helper()
+	if tr.Kafka == nil {
+		t.Skip("only embedded brokers can be told to answer so")
+	}
+	return tr.Kafka
 }
 
 func every(k int) func(int) bool { return func(n int) bool { return n%k == 0 } }

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm/host"
@@ -14,29 +16,29 @@ import (
 
 // TestMatrix has a row for each kind of fault.
 func TestMatrix(t *testing.T) {
-	proxy := func(r ...faultproxy.Rule) func(*trial.Trial) func() {
-		return func(tr *trial.Trial) func() {
+	proxy := func(r ...faultproxy.Rule) func(*testing.T, *trial.Trial) func() {
+		return func(t *testing.T, tr *trial.Trial) func() {
 			for _, r := range r {
 				tr.Proxy.Add(r)
 			}
 			return nothing
 		}
 	}
-	link := func(l faultproxy.Link) func(*trial.Trial) func() {
-		return func(tr *trial.Trial) func() { tr.Proxy.SetLink(l); return nothing }
+	link := func(l faultproxy.Link) func(*testing.T, *trial.Trial) func() {
+		return func(t *testing.T, tr *trial.Trial) func() { tr.Proxy.SetLink(l); return nothing }
 	}
-	answers := func(err *kerr.Error, k int) func(*trial.Trial) func() {
-		return func(tr *trial.Trial) func() { fault(tr, err, nil, every(k)); return nothing }
+	answers := func(err *kerr.Error, k int) func(*testing.T, *trial.Trial) func() {
+		return func(t *testing.T, tr *trial.Trial) func() { fault(t, tr, err, nil, every(k)); return nothing }
 	}
 	tests := []struct {
 		name    string
 		records int
 		config  func(*host.Config)
-		begin   func(*trial.Trial) (stop func())
+		begin   func(*testing.T, *trial.Trial) (stop func())
 		fault   string // that must be made several times
 	}{
-		{"B1 broker down and up", 4000, nil, func(tr *trial.Trial) func() {
-			return repeat(60*time.Millisecond, func(n int) {
+		{"B1 broker down and up", 4000, nil, func(t *testing.T, tr *trial.Trial) func() {
+			return repeat(60*time.Millisecond*slower, func(n int) {
 				if b := n / 2 % 3; n%2 == 0 {
 					tr.Proxy.Down(b)
 				} else {
@@ -44,11 +46,11 @@ func TestMatrix(t *testing.T) {
 				}
 			})
 		}, "down"},
-		{"B2 leaders move", 4000, nil, func(tr *trial.Trial) func() {
-			return repeat(20*time.Millisecond, func(int) { tr.Kafka.ShufflePartitionLeaders(); tr.Count("shuffle") })
+		{"B2 leaders move", 4000, nil, func(t *testing.T, tr *trial.Trial) func() {
+			return repeat(20*time.Millisecond, func(int) { shuffle(tr); tr.Count("shuffle") })
 		}, "shuffle"},
-		{"B3 broker stopped", 4000, impatient, func(tr *trial.Trial) func() {
-			return repeat(200*time.Millisecond, func(n int) {
+		{"B3 broker stopped", 4000, impatient, func(t *testing.T, tr *trial.Trial) func() {
+			return repeat(200*time.Millisecond*slower, func(n int) {
 				if n%3 < 2 { // longer than a request waits
 					tr.Proxy.Stop(n / 3 % 3)
 				} else {
@@ -56,14 +58,14 @@ func TestMatrix(t *testing.T) {
 				}
 			})
 		}, "stop"},
-		{"B3 copies in a stopped broker's queue, another leads", 4000, impatient, func(tr *trial.Trial) func() {
-			return repeat(150*time.Millisecond, func(n int) {
+		{"B3 copies in a stopped broker's queue, another leads", 4000, impatient, func(t *testing.T, tr *trial.Trial) func() {
+			return repeat(150*time.Millisecond*slower, func(n int) {
 				if n%4 < 3 {
 					tr.Proxy.Stop(0)
 				} else {
 					tr.Proxy.Continue(0)
 				}
-				tr.Kafka.ShufflePartitionLeaders()
+				shuffle(tr)
 			})
 		}, "stop"},
 		{"N1 every 25th reply lost", 6000, nil, proxy(faultproxy.Rule{Action: faultproxy.CutBeforeReply, Every: 25}), "cut_before_reply"},
@@ -78,7 +80,7 @@ func TestMatrix(t *testing.T) {
 		{"N3 both swallowed", 2000, impatient, proxy(rule(faultproxy.Swallow, 0.02)), "swallow"},
 		{"N4 slow", 1000, nil, link(faultproxy.Link{Latency: 20 * time.Millisecond, BytesPerSecond: 375_000}), ""},
 		{"N4 one byte at a time", 500, nil, link(faultproxy.Link{Slice: 1}), ""},
-		{"N5 short lives", 6000, nil, link(faultproxy.Link{Lifetime: 8 * time.Millisecond}), "lifetime"},
+		{"N5 short lives", 6000, nil, link(faultproxy.Link{Lifetime: 8 * time.Millisecond * slower}), "lifetime"},
 		{"E1 not enough replicas", 4000, nil, answers(kerr.NotEnoughReplicas, 5), kerr.NotEnoughReplicas.Message},
 		{"E1 not enough replicas after the append", 4000, nil, answers(kerr.NotEnoughReplicasAfterAppend, 5), kerr.NotEnoughReplicasAfterAppend.Message},
 		{"E4 unknown producer id", 3000, nil, answers(kerr.UnknownProducerID, 9), kerr.UnknownProducerID.Message},
@@ -90,7 +92,7 @@ func TestMatrix(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tr, ctx := start(t, trial.Options{Config: tt.config, Asked: 0.2})
-			stop := tt.begin(tr)
+			stop := tt.begin(t, tr)
 			must(t, tr.Load(ctx, records(tt.records)))
 			if tt.fault != "" {
 				loadUntil(t, ctx, tr, tt.fault, 6)
@@ -122,6 +124,30 @@ func repeat(period time.Duration, f func(n int)) (stop func()) {
 		}
 	}()
 	return func() { close(end); <-ended }
+}
+
+// M2: the topic gets more partitions while it is written. Records of a key keep
+// their order in each of its partitions, and none fails.
+func TestM2_PartitionsAdded(t *testing.T) {
+	t.Parallel()
+	tr, ctx := start(t, trial.Options{Partitions: 3, Repartitioned: true, Config: func(c *host.Config) { c.Cluster.MetadataMaxAge = ms(100) }})
+	must(t, tr.Load(ctx, records(1000)))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(tr.Host.Brokers()...))
+	must(t, err)
+	defer cl.Close()
+	added, err := kadm.NewClient(cl).CreatePartitions(ctx, 4, tr.Topic())
+	must(t, err)
+	must(t, added.Error())
+	for grown := false; !grown; {
+		must(t, tr.Load(ctx, records(200)))
+		topics, err := tr.Host.DescribeTopics(ctx, tr.Topic())
+		must(t, err)
+		grown = len(topics[0].Partitions) == 7
+		for _, p := range topics[0].Partitions {
+			grown = grown && p.End > 0
+		}
+	}
+	allWritten(t, finish(t, ctx, tr))
 }
 
 // TestChaos has all of it at once.

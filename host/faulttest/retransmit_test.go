@@ -92,7 +92,7 @@ func TestA13_RetransmissionsAreTheSameBytes(t *testing.T) {
 	tr, ctx := start(t, trial.Options{Observe: x.observe})
 	tr.Proxy.Add(rule(faultproxy.CutBeforeReply, 0.1))
 	tr.Proxy.Add(rule(faultproxy.CutInRequest, 0.05))
-	fault(tr, kerr.NotEnoughReplicasAfterAppend, nil, every(9))
+	fault(t, tr, kerr.NotEnoughReplicasAfterAppend, nil, every(9))
 	must(t, tr.Load(ctx, records(4000)))
 	allWritten(t, finish(t, ctx, tr))
 	if x.again == 0 || x.differ > 0 {

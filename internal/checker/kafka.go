@@ -100,7 +100,7 @@ func (k *Kafka) list(ctx context.Context, ask func(context.Context, ...string) (
 			}
 			err = klamm.ErrUnknownTopic
 		}
-		if !errors.Is(err, kerr.NotLeaderForPartition) && !errors.Is(err, kerr.LeaderNotAvailable) {
+		if !electing(err) {
 			return nil, err
 		}
 		select {
@@ -109,6 +109,16 @@ func (k *Kafka) list(ctx context.Context, ask func(context.Context, ...string) (
 			return nil, err
 		}
 	}
+}
+
+// electing reports whether an error passes once a new leader is at work.
+func electing(err error) bool {
+	for _, passing := range []error{kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.OffsetNotAvailable} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
 }
 
 // quietEnds returns the ends as they are after Quiet.

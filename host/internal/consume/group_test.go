@@ -147,7 +147,7 @@ func TestC138_CommitSync(t *testing.T) {
 	offsets := m.positions()
 
 	for _, code := range []*kerr.Error{kerr.GroupAuthorizationFailed, kerr.OffsetMetadataTooLarge} {
-		x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: code})
+		x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: code})
 		err := m.group.Commit(testContext(t), offsets)
 		if codeOf(err) != klamm.Code(code.Code) {
 			t.Errorf("error %v, want %s", err, code.Message)
@@ -178,7 +178,7 @@ func TestCommitRetries(t *testing.T) {
 			m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
 			m.waitRead(t, 15)
 			// One partition of three, twice.
-			h := x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: "t", Partitions: []int32{1}, Err: code, Count: 2})
+			h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: "t", Partitions: []int32{1}, Err: code, Count: 2})
 			if err := m.group.Commit(testContext(t), m.positions()); err != nil {
 				t.Fatal(err)
 			}
@@ -204,7 +204,7 @@ func TestCommitRetries(t *testing.T) {
 		x.produce(t, "t", 1, 0, 1)
 		m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
 		m.waitRead(t, 1)
-		h := x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
 		defer h.Remove()
 		ctx, cancel := context.WithTimeout(testContext(t), 200*time.Millisecond)
 		defer cancel()
@@ -231,7 +231,7 @@ func TestCommitErrorsOfMembership(t *testing.T) {
 	m.waitRead(t, 1)
 	for _, tt := range tests {
 		t.Run(tt.code.Message, func(t *testing.T) {
-			x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: tt.code})
+			x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: tt.code})
 			err := m.group.Commit(testContext(t), m.positions())
 			if !errors.Is(err, tt.want) || codeOf(err) != klamm.Code(tt.code.Code) {
 				t.Errorf("error %v, want %v with %s", err, tt.want, tt.code.Message)
@@ -415,7 +415,7 @@ func TestStaticMembership(t *testing.T) {
 	for _, m := range []*member{a, b} {
 		m.wait(t, "2 partitions", func() bool { return len(m.parts) == 2 })
 	}
-	before, err := x.Cluster().WaitGroupStable(testContext(t), "g", 2)
+	before, err := x.Cluster(t).WaitGroupStable(testContext(t), "g", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func TestStaticMembership(t *testing.T) {
 	}
 	again := x.join(t, newRecorder("a again"), cfg, "g", "host-a", "t")
 	again.wait(t, "its partitions", func() bool { return maps.Equal(again.parts, had) })
-	after, err := x.Cluster().WaitGroupStable(testContext(t), "g", 2)
+	after, err := x.Cluster(t).WaitGroupStable(testContext(t), "g", 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -465,7 +465,7 @@ func TestPutOutOfGroup(t *testing.T) {
 			m.group.mu.Lock()
 			id := m.group.session.MemberID()
 			m.group.mu.Unlock()
-			x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true, When: func(r kmsg.Request) bool {
+			x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true, When: func(r kmsg.Request) bool {
 				return r.(*kmsg.HeartbeatRequest).MemberID == id
 			}})
 			m.wait(t, "the loss", func() bool { return m.lost == 1 })
@@ -648,7 +648,7 @@ func TestGroupErrors(t *testing.T) {
 		}
 	})
 	t.Run("group refused", func(t *testing.T) {
-		h := x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, TopLevel: true, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, TopLevel: true, Err: kerr.GroupAuthorizationFailed, Count: -1})
 		defer h.Remove()
 		m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
 		<-m.group.done
@@ -657,7 +657,7 @@ func TestGroupErrors(t *testing.T) {
 		}
 	})
 	t.Run("topic refused", func(t *testing.T) {
-		h := x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.TopicAuthorizationFailed, Count: -1})
 		defer h.Remove()
 		m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
 		<-m.group.done
@@ -703,11 +703,12 @@ func TestGroupErrors(t *testing.T) {
 
 func TestAutoOffsetReset(t *testing.T) {
 	x := newBench(t, 1, 1, "t")
+	x.Cluster(t) // the parts build on each other
 	x.produce(t, "t", 1, 0, 10)
 	t.Run("latest", func(t *testing.T) {
 		cfg := consumerConfig()
 		cfg.AutoOffsetReset = "latest"
-		h := x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
+		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Observe: true, Count: -1, When: func(r kmsg.Request) bool {
 			return r.(*kmsg.FetchRequest).Topics[0].Partitions[0].FetchOffset == 10
 		}})
 		defer h.Remove()
@@ -726,7 +727,7 @@ func TestAutoOffsetReset(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.stop()
-		if err := x.Cluster().DeleteRecords("t", 0, 7); err != nil {
+		if err := x.Cluster(t).DeleteRecords("t", 0, 7); err != nil {
 			t.Fatal(err)
 		}
 		b := x.join(t, newRecorder("b"), consumerConfig(), "gone", "", "t")
@@ -734,7 +735,7 @@ func TestAutoOffsetReset(t *testing.T) {
 		wantNumbers(t, b.read[tp("t", 0)], 0, 7, 8)
 	})
 	t.Run("offset goes while it is read", func(t *testing.T) {
-		h := x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.OffsetOutOfRange})
+		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.OffsetOutOfRange})
 		defer h.Remove()
 		m := x.join(t, newRecorder("m"), consumerConfig(), "while", "", "t")
 		m.waitRead(t, 8)
@@ -752,10 +753,10 @@ func TestLeadersMove(t *testing.T) {
 	for round := range 5 {
 		x.produce(t, "t", partitions, round*n, n)
 		m.waitRead(t, partitions*n*(round+1))
-		x.Cluster().ShufflePartitionLeaders()
+		x.Cluster(t).ShufflePartitionLeaders()
 	}
-	coordinator := x.Cluster().CoordinatorFor("g")
-	if err := x.Cluster().RemoveNode((coordinator + 1) % 3); err != nil {
+	coordinator := x.Cluster(t).CoordinatorFor("g")
+	if err := x.Cluster(t).RemoveNode((coordinator + 1) % 3); err != nil {
 		t.Fatal(err)
 	}
 	x.produce(t, "t", partitions, 5*n, n)
@@ -781,7 +782,7 @@ func TestCoordinatorMoves(t *testing.T) {
 		if got := x.committed(t, "g"); got[tp("t", 0)] != int64(total/2) || got[tp("t", 1)] != int64(total/2) {
 			t.Errorf("round %d: kadm sees %v, want %d", round, got, total/2)
 		}
-		x.Cluster().RehashCoordinators()
+		x.Cluster(t).RehashCoordinators()
 	}
 	if m.lost > 0 {
 		t.Errorf("partitions were lost %d times", m.lost)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
@@ -30,27 +31,45 @@ func testContext(t *testing.T) context.Context {
 }
 
 // bench is a broker with a cluster, and franz-go as the independent other side.
+// The broker is an embedded one, or with the build tag kafka Apache Kafka's.
 type bench struct {
-	*broker.Broker
+	addrs   []string
+	own     *broker.Broker // nil for Apache Kafka
 	cluster *cluster.Cluster
 	admin   *kadm.Client
 }
 
 func newBench(t *testing.T, partitions, brokers int, topics ...string) *bench {
 	t.Helper()
-	b, err := broker.Start(testContext(t), &config.Embedded{Partitions: partitions, Topics: topics}, broker.Options{Brokers: brokers})
-	if err != nil {
-		t.Fatal(err)
+	x := &bench{addrs: apacheKafka(t, partitions, topics...)}
+	if x.addrs == nil {
+		b, err := broker.Start(testContext(t), &config.Embedded{Partitions: partitions, Topics: topics}, broker.Options{Brokers: brokers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		x.own, x.addrs = b, b.Addrs()
 	}
-	t.Cleanup(func() { b.Close() })
-	c, err := cluster.Open(testContext(t), &config.Cluster{BootstrapServers: b.Addrs()}, cluster.Options{})
+	c, err := cluster.Open(testContext(t), &config.Cluster{BootstrapServers: x.addrs}, cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	x := &bench{Broker: b, cluster: c}
+	x.cluster = c
 	x.admin = kadm.NewClient(x.client(t))
 	return x
+}
+
+func (x *bench) Addrs() []string { return x.addrs }
+
+// Cluster is for what only the embedded broker can be told to do. A test that
+// asks for it is skipped on Apache Kafka.
+func (x *bench) Cluster(t *testing.T) *kfake.Cluster {
+	t.Helper()
+	if x.own == nil {
+		t.Skip("only the embedded broker can be told to do this")
+	}
+	return x.own.Cluster()
 }
 
 func (x *bench) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {

@@ -170,7 +170,7 @@ func TestReadFollowsAndEnds(t *testing.T) {
 func TestOffsetsRetry(t *testing.T) {
 	x := newBench(t, 3, 2, "t")
 	x.produce(t, "t", 3, 0, 4)
-	h := x.Cluster().Fault(
+	h := x.Cluster(t).Fault(
 		kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: 2},
 	)
 	got, err := Offsets(testContext(t), x.cluster, map[klamm.TopicPartition]int64{tp("t", 0): -1, tp("t", 1): -1, tp("t", 2): -2}, false)
@@ -183,7 +183,7 @@ func TestOffsetsRetry(t *testing.T) {
 	if h.Hits() != 2 {
 		t.Errorf("%d faults met, want 2", h.Hits())
 	}
-	x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.TopicAuthorizationFailed})
+	x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.TopicAuthorizationFailed})
 	if _, err := Offsets(testContext(t), x.cluster, map[klamm.TopicPartition]int64{tp("t", 0): -1}, false); codeOf(err) != klamm.CodeTopicAuthorizationFailed {
 		t.Errorf("error %v, want TOPIC_AUTHORIZATION_FAILED", err)
 	}
@@ -209,11 +209,11 @@ func TestRemaining(t *testing.T) {
 	if err := m.group.Commit(testContext(t), map[klamm.TopicPartition]int64{tp("t", 0): 4, tp("t", 1): 3}); err != nil {
 		t.Fatal(err)
 	}
-	x.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, TopLevel: true, Err: kerr.CoordinatorLoadInProgress})
+	x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, TopLevel: true, Err: kerr.CoordinatorLoadInProgress})
 	if diff := cmp.Diff(map[klamm.TopicPartition]int64{tp("t", 1): 4}, remaining("g")); diff != "" {
 		t.Errorf("after a commit (-want +got):\n%s", diff)
 	}
-	if err := x.Cluster().DeleteRecords("t", 0, 4); err != nil {
+	if err := x.Cluster(t).DeleteRecords("t", 0, 4); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[klamm.TopicPartition]int64{tp("t", 1): 4}, remaining("other")); diff != "" {

@@ -17,8 +17,13 @@ type Options struct {
 	// Embedded is how many embedded brokers there are. Default 3.
 	Embedded int
 	// Addresses are other brokers to use in their place, as they advertise
-	// themselves.
-	Addresses []string
+	// themselves. The topic is made there, with so many copies (default 1) and
+	// these settings.
+	Addresses    []string
+	Copies       int
+	TopicConfigs map[string]string
+	// Repartitioned says that the topic gets more partitions: keys may move.
+	Repartitioned bool
 	// BrokerConfigs are those of the embedded brokers.
 	BrokerConfigs map[string]string
 
@@ -67,6 +72,7 @@ func (o *Options) applyDefaults() {
 	}
 	orInt(&o.Partitions, 12)
 	orInt(&o.Embedded, 3)
+	orInt(&o.Copies, 1)
 	orInt(&o.Producers, 4)
 	orInt(&o.Keys, 64)
 	orInt(&o.Size, 100)

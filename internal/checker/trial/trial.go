@@ -73,7 +73,7 @@ func (t *Trial) start(ctx context.Context) error {
 		return err
 	}
 	if len(t.o.Addresses) > 0 {
-		err = t.Host.CreateTopic(ctx, t.o.Topic, int32(t.o.Partitions), 1, nil)
+		err = t.Host.CreateTopic(ctx, t.o.Topic, int32(t.o.Partitions), int16(t.o.Copies), t.o.TopicConfigs)
 		if err != nil {
 			return fmt.Errorf("the trial needs a topic of its own: %w", err)
 		}
@@ -199,7 +199,17 @@ func (t *Trial) Snapshot(ctx context.Context) error {
 	return err
 }
 
-func (t *Trial) log() *checker.Kafka { return &checker.Kafka{Topic: t.o.Topic, Brokers: t.direct} }
+// quiet is how long other brokers than embedded ones may still be writing what
+// they were sent by a connection that has ended.
+const quiet = time.Second
+
+func (t *Trial) log() *checker.Kafka {
+	k := &checker.Kafka{Topic: t.o.Topic, Brokers: t.direct}
+	if t.Kafka == nil {
+		k.Quiet = quiet
+	}
+	return k
+}
 
 // Count adds to the report's faults.
 func (t *Trial) Count(fault string) {
@@ -301,7 +311,7 @@ func (t *Trial) judge(ctx context.Context) (*checker.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := checker.Judge(ctx, h, t.log(), checker.Options{Before: t.before})
+	r, err := checker.Judge(ctx, h, t.log(), checker.Options{Before: t.before, Repartitioned: t.o.Repartitioned})
 	if err != nil {
 		return nil, err
 	}
