@@ -135,3 +135,20 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// C046: a plugin's metrics carry its name, and one of the same name in another
+// plugin is another metric. Plugins can add to their own and take none away: the
+// ABI has no call for that. They stay until the process ends, as counters do.
+func TestC046_PluginsMetricsAreTheirOwn(t *testing.T) {
+	m := New("v", "go1")
+	m.Watch(sample)
+	m.PluginCounter("a", "ids", 3)
+	m.PluginCounter("b", "ids", 4)
+	m.PluginCounter("b", "ids", -9)
+	got := scrape(t, m)
+	for _, want := range []string{`klamm_plugin_counter_total{name="ids",plugin="a"} 3`, `klamm_plugin_counter_total{name="ids",plugin="b"} 4`} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("missing %s", want)
+		}
+	}
+}
