@@ -1,10 +1,11 @@
-// Package sdk holds the sources of the Go SDK, which `klamm plugin new` copies
-// into a plugin, so that it builds without a network. Plugins import sdk/plugin.
+// Package sdk holds the sources of the SDKs, which `klamm plugin new` copies into
+// a plugin, so that it builds without a network. Plugins in Go import sdk/plugin.
 package sdk
 
 import "embed"
 
-// Go is the source of sdk/abi and sdk/plugin, tests included.
+// Sources holds sdk/abi and sdk/plugin, which are the Go SDK, tests included, and
+// the folders of the other languages.
 //
-//go:embed abi/*.go plugin/*.go
-var Go embed.FS
+//go:embed abi/*.go plugin/*.go c/*.h rust/Cargo.toml rust/src/*.rs assemblyscript/*.ts
+var Sources embed.FS

@@ -34,7 +34,9 @@ func (a *app) cacheDir() string {
 func (a *app) pluginBuildCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "build [DIR]", Short: "build a folder of Go source to a .wasm module",
+		Use: "build [DIR]", Short: "build a folder of source to a .wasm module",
+		Long: `Builds a plugin in Go, C, Rust or AssemblyScript, told by its files, with that
+language's own compiler. The SDK is the copy that "klamm plugin new" has made.`,
 		Example: `  klamm plugin build
   klamm plugin build ./redact --out redact.wasm`,
 		Args: exactly("[DIR]"),

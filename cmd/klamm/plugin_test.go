@@ -58,7 +58,7 @@ func TestPluginErrors(t *testing.T) {
 		talk []string
 	}{
 		{"bad name", []string{"new", "My Plugin"}, exitUsage, []string{`plugin name "My Plugin"`}},
-		{"other language", []string{"new", "a", "--lang", "cobol"}, exitUsage, []string{"there is go"}},
+		{"other language", []string{"new", "a", "--lang", "cobol"}, exitUsage, []string{"there are assemblyscript, c, go, rust"}},
 		{"folder not empty", []string{"new", "a", "--dir", full}, exitFailed, []string{"is not empty", "--dir"}},
 		{"build nothing", []string{"build", full}, exitPlugin, []string{full}},
 		{"build no folder", []string{"build", filepath.Join(full, "gone")}, exitPlugin, []string{"gone"}},

@@ -9,10 +9,12 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/sdk"
 )
 
@@ -26,20 +28,21 @@ func (a *app) pluginNewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "new NAME", Short: "scaffold a plugin, with its SDK, cases and configuration",
 		Long: `Writes a folder with a plugin that works, its test cases and a configuration that
-runs it. The SDK is copied into internal/klamm, so that it builds without a network.`,
-		Example: `  klamm plugin new redact && cd redact && klamm plugin test`,
-		Args:    exactly("NAME"),
+runs it. The SDK is copied into the folder, so that it builds without a network.`,
+		Example: `  klamm plugin new redact && cd redact && klamm plugin test
+  klamm plugin new redact --lang rust`,
+		Args: exactly("NAME"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if lang != "go" {
-				return usagef("--lang %q: there is go", lang)
+			if _, ok := scaffolds[module.Language(lang)]; !ok {
+				return usagef("--lang %q: there are %s", lang, languageNames())
 			}
 			if dir == "" {
 				dir = args[0]
 			}
-			return a.newPlugin(args[0], dir)
+			return a.newPlugin(module.Language(lang), args[0], dir)
 		},
 	}
-	cmd.Flags().StringVar(&lang, "lang", "go", "`language`: go")
+	cmd.Flags().StringVar(&lang, "lang", "go", "`language`: "+languageNames())
 	cmd.Flags().StringVar(&dir, "dir", "", "`folder` to write (default: NAME)")
 	return cmd
 }
@@ -47,7 +50,7 @@ runs it. The SDK is copied into internal/klamm, so that it builds without a netw
 // pluginName fits a TOML table, a Go module and a file name.
 var pluginName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 
-func (a *app) newPlugin(name, dir string) error {
+func (a *app) newPlugin(lang module.Language, name, dir string) error {
 	if !pluginName.MatchString(name) {
 		return usagef("plugin name %q: it is a letter a-z, then letters, digits and -, at most 63", name)
 	}
@@ -56,7 +59,7 @@ func (a *app) newPlugin(name, dir string) error {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	files, err := scaffoldFiles(name)
+	files, err := scaffoldFiles(lang, name)
 	if err != nil {
 		return err
 	}
@@ -74,37 +77,70 @@ func (a *app) newPlugin(name, dir string) error {
 	return nil
 }
 
-// scaffoldFiles returns the text of each file of a new plugin.
-func scaffoldFiles(name string) (map[string]string, error) {
-	files := map[string]string{
-		"go.mod":     fmt.Sprintf("module %s\n\ngo 1.26\n", name),
-		".gitignore": "*.wasm\n",
+// languageScaffold is what a new plugin has besides the files of all languages.
+type languageScaffold struct {
+	// files lead from scaffold/LANGUAGE to the place in the plugin.
+	files map[string]string
+	// ignored goes into .gitignore.
+	ignored []string
+	// sdk is where the SDK is copied to.
+	sdk string
+}
+
+var scaffolds = map[module.Language]languageScaffold{
+	module.Go:   {map[string]string{"main.go": "main.go"}, nil, "internal/klamm"},
+	module.C:    {map[string]string{"plugin.c": "NAME_IDENT.c"}, nil, "klamm"},
+	module.Rust: {map[string]string{"lib.rs": "src/lib.rs", "Cargo.toml": "Cargo.toml"}, []string{"/target/", "Cargo.lock"}, "klamm"},
+	module.AssemblyScript: {map[string]string{"plugin.ts": "NAME_IDENT.ts", "package.json": "package.json"},
+		[]string{"node_modules/", "package-lock.json"}, "klamm"},
+}
+
+func languageNames() string {
+	var names []string
+	for lang := range scaffolds {
+		names = append(names, string(lang))
 	}
-	fill := strings.NewReplacer("NAME_IDENT", strings.ReplaceAll(name, "-", "_"), "NAME", name, "KLAMM_VERSION", version().Version)
-	for file, place := range map[string]string{
-		"main.go": "main.go", "README.md": "README.md", "klamm.json": "klamm.json", "config.toml": "config.toml", "cases.toml": "testdata/cases.toml",
-	} {
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// scaffoldFiles returns the text of each file of a new plugin.
+func scaffoldFiles(lang module.Language, name string) (map[string]string, error) {
+	s := scaffolds[lang]
+	files := map[string]string{".gitignore": strings.Join(append([]string{"*.wasm"}, s.ignored...), "\n") + "\n"}
+	if lang == module.Go {
+		files["go.mod"] = fmt.Sprintf("module %s\n\ngo 1.26\n", name)
+	}
+	places := map[string]string{"README.md": "README.md", "klamm.json": "klamm.json", "config.toml": "config.toml", "cases.toml": "testdata/cases.toml"}
+	for file, place := range s.files {
+		places[path.Join(string(lang), file)] = place
+	}
+	fill := strings.NewReplacer("NAME_IDENT", strings.ReplaceAll(name, "-", "_"), "NAME", name, "KLAMM_VERSION", version().Version, "SDK_FOLDER", s.sdk)
+	for file, place := range places {
 		text, err := scaffold.ReadFile("scaffold/" + file + ".txt")
 		if err != nil {
 			return nil, err
 		}
-		files[place] = fill.Replace(string(text))
+		files[fill.Replace(place)] = fill.Replace(string(text))
 	}
-	return files, addSDK(files, name)
+	return files, addSDK(files, lang, name, s.sdk)
 }
 
-// addSDK copies the SDK's sources under internal/klamm and makes them import
-// each other there.
-func addSDK(files map[string]string, name string) error {
-	return fs.WalkDir(sdk.Go, ".", func(file string, d fs.DirEntry, err error) error {
+// addSDK copies the SDK's sources into the folder to. Those in Go import each
+// other there.
+func addSDK(files map[string]string, lang module.Language, name, to string) error {
+	return fs.WalkDir(sdk.Sources, ".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(file, "_test.go") {
 			return err
 		}
-		text, err := sdk.Go.ReadFile(file)
-		if err != nil {
+		place, text := strings.TrimPrefix(file, string(lang)+"/"), []byte(nil)
+		if place == file && !(lang == module.Go && strings.HasSuffix(file, ".go")) {
+			return nil // another language's
+		}
+		if text, err = sdk.Sources.ReadFile(file); err != nil {
 			return err
 		}
-		files[path.Join("internal/klamm", file)] = strings.ReplaceAll(string(text), `"github.com/klamm-io/klamm/sdk/`, `"`+name+`/internal/klamm/`)
+		files[path.Join(to, place)] = strings.ReplaceAll(string(text), `"github.com/klamm-io/klamm/sdk/`, `"`+name+`/internal/klamm/`)
 		return nil
 	})
 }

@@ -17,13 +17,14 @@ import (
 	"strings"
 )
 
-// Build compiles the Go plugin in dir, package main and what it imports, and
-// returns the path of the module. With out it is written there; else it lies in
-// cacheDir, or in a new temporary folder when that is "" too. What is in
-// cacheDir is not built again as long as the sources and the Go version are the
-// same. A klamm.json beside the source becomes the module's manifest.
+// Build compiles the plugin in dir, and returns the path of the module: in Go
+// package main and what it imports, in other languages one file, with the SDK in
+// the folder klamm below. With out it is written there; else it lies in cacheDir,
+// or in a new temporary folder when that is "" too. What is in cacheDir is not
+// built again as long as the sources and the compiler are the same. A klamm.json
+// beside the source becomes the module's manifest.
 func Build(ctx context.Context, dir, out string, cacheDir string) (path string, err error) {
-	s, err := inspect(ctx, dir)
+	s, err := open(ctx, dir)
 	if err != nil {
 		return "", err
 	}
@@ -46,6 +47,29 @@ func Build(ctx context.Context, dir, out string, cacheDir string) (path string, 
 	return out, writeFile(out, wasm)
 }
 
+// source is a plugin's folder, looked at.
+type source interface {
+	// build returns the path of the module in cacheDir.
+	build(ctx context.Context, cacheDir string) (string, error)
+	// watched lists the folders of what can be edited.
+	watched() []string
+}
+
+func open(ctx context.Context, dir string) (source, error) {
+	lang, file, err := languageOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	if lang == Go {
+		return inspect(ctx, dir)
+	}
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return inspectGuest(ctx, lang, full, file, "")
+}
+
 // goSource is a plugin's folder and everything that goes into its module.
 type goSource struct {
 	dir      string
@@ -61,36 +85,30 @@ var buildFlags = []string{"-buildmode=c-shared", "-trimpath", "-buildvcs=false",
 const manifestFile = "klamm.json"
 
 func inspect(ctx context.Context, dir string) (*goSource, error) {
-	if err := checkFolder(dir); err != nil {
-		return nil, err
-	}
 	packages, err := list(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &goSource{dir: dir}
-	s.manifest, err = os.ReadFile(filepath.Join(dir, manifestFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	manifest, err := readManifest(dir)
+	if err != nil {
 		return nil, err
-	case !json.Valid(s.manifest):
-		return nil, fmt.Errorf("%s is not JSON", filepath.Join(dir, manifestFile))
 	}
+	s := &goSource{dir: dir, manifest: manifest}
 	return s, s.hash(ctx, packages)
 }
 
-func checkFolder(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+// readManifest returns the manifest in dir, nil without one.
+func readManifest(dir string) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !json.Valid(b):
+		return nil, fmt.Errorf("%s is not JSON", filepath.Join(dir, manifestFile))
 	}
-	for _, e := range entries {
-		if name := e.Name(); strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-	}
-	return fmt.Errorf("folder %s holds no Go source; name a .wasm file, or make a plugin with: klamm plugin new", dir)
+	return b, nil
 }
 
 // goPackage is what go list says of a package.
@@ -169,10 +187,20 @@ func (s *goSource) hash(ctx context.Context, packages []goPackage) error {
 	return nil
 }
 
-// build returns the module in cacheDir, which it makes when it is not there.
 func (s *goSource) build(ctx context.Context, cacheDir string) (string, error) {
+	return kept(cacheDir, s.digest, s.manifest, func(out string) error {
+		_, err := runGo(ctx, s.dir, slices.Concat([]string{"build"}, buildFlags, []string{"-o", out, "."})...)
+		return err
+	})
+}
+
+func (s *goSource) watched() []string { return s.folders }
+
+// kept returns the path of the module of that digest in cacheDir. When it is not
+// there, compile writes one, which gets the manifest.
+func kept(cacheDir, digest string, manifest []byte, compile func(out string) error) (string, error) {
 	folder := filepath.Join(cacheDir, "modules")
-	path := filepath.Join(folder, s.digest+".wasm")
+	path := filepath.Join(folder, digest+".wasm")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
@@ -188,14 +216,14 @@ func (s *goSource) build(ctx context.Context, cacheDir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := runGo(ctx, s.dir, slices.Concat([]string{"build"}, buildFlags, []string{"-o", raw, "."})...); err != nil {
+	if err := compile(raw); err != nil {
 		return "", err
 	}
 	wasm, err := os.ReadFile(raw)
 	if err != nil {
 		return "", err
 	}
-	return path, writeFile(path, WithManifest(wasm, s.manifest))
+	return path, writeFile(path, WithManifest(wasm, manifest))
 }
 
 // writeFile writes b so that nobody ever sees half of it.

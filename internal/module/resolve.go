@@ -32,7 +32,7 @@ type Module struct {
 	Manifest []byte
 }
 
-// Resolve returns the bytes behind ref: a file, a folder of Go source, or
+// Resolve returns the bytes behind ref: a file, a folder of source, or
 // builtin:NAME. Relative paths start at baseDir. cacheDir keeps what is built
 // from source; with "" nothing is kept. It is safe for concurrent use.
 func Resolve(ctx context.Context, ref, baseDir, cacheDir string) (*Module, error) {
@@ -40,10 +40,10 @@ func Resolve(ctx context.Context, ref, baseDir, cacheDir string) (*Module, error
 		return builtin(ref, name)
 	}
 	if scheme, _, ok := strings.Cut(ref, "://"); ok {
-		return nil, fmt.Errorf("module %q: modules are not fetched by %s; use a file, a folder of Go source, or builtin:NAME", ref, scheme)
+		return nil, fmt.Errorf("module %q: modules are not fetched by %s; use a file, a folder of source, or builtin:NAME", ref, scheme)
 	}
 	if ref == "" {
-		return nil, errors.New("module is empty; use a file, a folder of Go source, or builtin:NAME")
+		return nil, errors.New("module is empty; use a file, a folder of source, or builtin:NAME")
 	}
 	path := ref
 	if !filepath.IsAbs(path) {
@@ -56,7 +56,7 @@ func Resolve(ctx context.Context, ref, baseDir, cacheDir string) (*Module, error
 	case err != nil:
 		return nil, fmt.Errorf("module %q: %w", ref, err)
 	case info.IsDir():
-		return source(ctx, ref, path, cacheDir)
+		return fromSource(ctx, ref, path, cacheDir)
 	}
 	return file(ref, path)
 }
@@ -109,7 +109,7 @@ func readModule(path string) ([]byte, error) {
 	return b, nil
 }
 
-func source(ctx context.Context, ref, dir, cacheDir string) (*Module, error) {
+func fromSource(ctx context.Context, ref, dir, cacheDir string) (*Module, error) {
 	if cacheDir == "" {
 		temp, err := os.MkdirTemp("", "klamm-build-")
 		if err != nil {
@@ -118,7 +118,7 @@ func source(ctx context.Context, ref, dir, cacheDir string) (*Module, error) {
 		defer os.RemoveAll(temp)
 		cacheDir = temp
 	}
-	s, err := inspect(ctx, dir)
+	s, err := open(ctx, dir)
 	if err != nil {
 		return nil, fmt.Errorf("module %q: %w", ref, err)
 	}
@@ -130,7 +130,7 @@ func source(ctx context.Context, ref, dir, cacheDir string) (*Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("module %q: %w", ref, err)
 	}
-	return &Module{Ref: ref, Path: dir, Wasm: wasm, Watch: s.folders}, nil
+	return &Module{Ref: ref, Path: dir, Wasm: wasm, Watch: s.watched()}, nil
 }
 
 // nearest returns the name that word is likely to be a slip of, or "".

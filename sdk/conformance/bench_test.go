@@ -23,7 +23,7 @@ func (forgetful) Claim(int, []byte, int64) int32 { return abi.ClaimNew }
 // of each language, with the sandbox and the encoding of the block. Values have
 // 200 bytes.
 func BenchmarkJudge(b *testing.B) {
-	languages := append([]toolchain.Language{"go"}, toolchain.Languages()...)
+	languages := append([]module.Language{module.Go}, toolchain.Languages()...)
 	for _, bench := range []struct {
 		name, plugin, config string
 		hook                 abi.Hook
@@ -43,10 +43,10 @@ func BenchmarkJudge(b *testing.B) {
 	}
 }
 
-func guestOf(b *testing.B, lang toolchain.Language, plugin string) []byte {
+func guestOf(b *testing.B, lang module.Language, plugin string) []byte {
 	b.Helper()
 	folder := filepath.Join("../../plugins", plugin)
-	if lang != "go" {
+	if lang != module.Go {
 		return toolchain.MustBuild(b, lang, filepath.Join(folder, string(lang)))
 	}
 	cache, err := os.UserCacheDir()

@@ -92,7 +92,7 @@ func TestAgainstGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		golang := loaderOf(t, m.Wasm)
-		others := map[toolchain.Language]*loader{}
+		others := map[module.Language]*loader{}
 		for _, lang := range toolchain.Languages() {
 			wasm, err := toolchain.Build(t.Context(), lang, filepath.Join(folder, string(lang)))
 			switch {
@@ -164,7 +164,7 @@ func documentRecords() (records []Record) {
 }
 
 // compare runs records through the Go module and the others, in batches of 100.
-func compare(t *testing.T, golang *loader, others map[toolchain.Language]*loader, hook abi.Hook, config table, records []Record) {
+func compare(t *testing.T, golang *loader, others map[module.Language]*loader, hook abi.Hook, config table, records []Record) {
 	t.Helper()
 	text, err := json.Marshal(config)
 	if err != nil {

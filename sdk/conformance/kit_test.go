@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/sdk/conformance/toolchain"
 )
 
@@ -48,7 +49,7 @@ func TestKitNotices(t *testing.T) {
 func brokenGuest(t *testing.T, old, replacement string) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"../c/klamm.h", "../c/klamm_json.h", "../c/klamm_config.h", "guests/c/conformance.c"} {
+	for _, name := range []string{"../c/klamm.h", "../c/klamm_json.h", "../c/klamm_config.h"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +65,11 @@ func brokenGuest(t *testing.T, old, replacement string) []byte {
 			t.Fatal(err)
 		}
 	}
-	return toolchain.MustBuild(t, toolchain.C, dir)
+	guest, err := filepath.Abs("guests/c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return toolchain.BuildWith(t, module.C, guest, dir)
 }
 
 // firstProblem runs cases until one fails, not in the larger batches.

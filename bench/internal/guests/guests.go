@@ -151,7 +151,7 @@ func build(ctx context.Context, dir, lang, cacheDir string) ([]byte, error) {
 	case len(found) > 1:
 		return nil, fmt.Errorf("%d modules in %s, want one", len(found), dir)
 	}
-	return toolchain.Build(ctx, toolchain.Language(lang), dir)
+	return toolchain.Build(ctx, module.Language(lang), dir)
 }
 
 // inProject runs f with the project's folder as the working directory, from

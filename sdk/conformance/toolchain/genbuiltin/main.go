@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/klamm-io/klamm/internal/module"
 	"github.com/klamm-io/klamm/sdk/conformance/toolchain"
 )
 
@@ -35,7 +36,7 @@ func main() {
 }
 
 func generate(ctx context.Context, check bool) error {
-	version, err := toolchain.Version(ctx, toolchain.C)
+	version, err := module.CompilerVersion(ctx, module.C)
 	if errors.Is(err, toolchain.ErrMissing) && check {
 		fmt.Println("skipped:", err)
 		return nil
@@ -60,7 +61,7 @@ func generate(ctx context.Context, check bool) error {
 }
 
 func one(ctx context.Context, name string, check bool) error {
-	wasm, err := toolchain.Build(ctx, toolchain.C, filepath.Join(name, "c"))
+	wasm, err := toolchain.Build(ctx, module.C, filepath.Join(name, "c"))
 	if err != nil {
 		return err
 	}
