@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,12 +19,47 @@ import (
 // claims, runs on_acknowledgement and frees the slot; the notifier runs
 // callbacks, which hold neither memory nor slot, so that a callback may send.
 
-// completed is one record's end on its way to the acknowledger.
+// completed is one record's end on its way to the acknowledger, or that of a
+// whole batch.
 type completed struct {
+	batch   *batchEnd // nil for one record, which the rest is about
 	slot    *slot
 	result  klamm.Result
 	retried bool
 	unknown bool
+}
+
+// batchEnd is the end of the records of one batch of the accumulator. Their
+// results differ in little, so they are made only for the callbacks. It goes
+// through all stages and is used again.
+type batchEnd struct {
+	produce.Completion // with Refs of its own
+	calls              []call
+}
+
+// call is what the callback of one record needs besides. The group is nil for a
+// record that goes its way alone.
+type call struct {
+	group       *flushGroup
+	done        func(klamm.Result)
+	timestampMS int64
+}
+
+var batchEnds = sync.Pool{New: func() any { return new(batchEnd) }}
+
+// newBatchEnd copies a completion, which is the pipeline's.
+func newBatchEnd(c *produce.Completion) *batchEnd {
+	b := batchEnds.Get().(*batchEnd)
+	refs := append(b.Refs[:0], c.Refs...)
+	b.Completion = *c
+	b.Refs = refs
+	return b
+}
+
+func (b *batchEnd) free() {
+	clear(b.calls)
+	*b = batchEnd{Completion: produce.Completion{Refs: b.Refs[:0]}, calls: b.calls[:0]}
+	batchEnds.Put(b)
 }
 
 // acknowledger is the second stage.
@@ -33,34 +69,38 @@ type acknowledger struct {
 	acks  map[*lane][]interceptor.Ack
 	order []*lane
 	freed []state.Ref
+	// Of the work at hand: batches, records that end alone, and the slots of
+	// records of batches that somebody waits for besides the callback.
+	batches  []*batchEnd
+	alone    []completed
+	specials []special
+	notes    []note
 
 	// Of settle.
+	claimed  bool // there were claims since the ledger was flushed
 	owners   []state.Ref
 	fates    []state.Settlement
 	resolved []state.Resolution
 }
 
+// special is a record of a batch with a slot that says more.
+type special struct {
+	batch *batchEnd
+	i     int
+	slot  *slot
+}
+
 // complete is the first stage: the pipeline calls it on a sender's goroutine,
 // once for each batch.
 func (p *Producer) complete(c *produce.Completion) {
-	ends := make([]completed, len(c.Refs))
-	for i, ref := range c.Refs {
-		sl := p.slots.at(state.Ref(ref))
-		err := c.Err
-		if c.RecordErrs != nil {
-			err = c.RecordErrs[i]
-		}
-		ends[i] = completed{slot: sl, retried: c.Attempts > 1, result: writeResult(sl, c, i, err)}
-		ends[i].unknown = errors.Is(err, klamm.ErrOutcomeUnknown)
-	}
-	p.acker.queue.put(ends...)
+	p.acker.queue.put(completed{batch: newBatchEnd(c)})
 }
 
 // writeResult is the result of a record that was handed to the accumulator.
 func writeResult(sl *slot, c *produce.Completion, i int, err error) klamm.Result {
-	r := klamm.Result{Outcome: klamm.Written, Topic: sl.topic, Partition: c.Partition, Offset: klamm.NoOffset}
-	if sl.dead != nil {
-		r.Outcome, r.Plugin, r.Reason = klamm.DeadLettered, sl.dead.plugin, sl.dead.reason
+	r := klamm.Result{Outcome: klamm.Written, Topic: c.Topic, Partition: c.Partition, Offset: klamm.NoOffset}
+	if dead := sl.seen().dead; dead != nil {
+		r.Outcome, r.Plugin, r.Reason = klamm.DeadLettered, dead.plugin, dead.reason
 	}
 	if err != nil {
 		r.Outcome, r.Err = klamm.Failed, err
@@ -80,12 +120,13 @@ func writeResult(sl *slot, c *produce.Completion, i int, err error) klamm.Result
 // completeLocal ends a record that never reached the accumulator.
 func (p *Producer) completeLocal(sl *slot, r klamm.Result) {
 	p.giveBack(sl)
-	r.Topic, r.Partition, r.Offset = sl.topic, sl.partition, klamm.NoOffset
+	r.Offset = klamm.NoOffset
 	p.acker.queue.put(completed{slot: sl, result: r})
 }
 
-func (p *Producer) failLocal(sl *slot, err error) {
-	r := klamm.Result{Outcome: klamm.Failed, Err: err}
+// failLocal fails one, whose partition may have been chosen already.
+func (p *Producer) failLocal(sl *slot, topic string, partition int32, err error) {
+	r := klamm.Result{Outcome: klamm.Failed, Topic: topic, Partition: partition, Err: err}
 	var perr *klamm.PluginError
 	if errors.As(err, &perr) {
 		r.Plugin, r.Reason = perr.Plugin, perr.Err.Error()
@@ -101,7 +142,7 @@ func (p *Producer) completeWaiter(sl *slot, r state.Resolution) {
 func waiterEnd(sl *slot, r state.Resolution) completed {
 	return completed{slot: sl, result: klamm.Result{
 		Outcome: r.Outcome, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err,
-		Topic: sl.topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
+		Topic: sl.seen().topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
 	}}
 }
 
@@ -120,46 +161,169 @@ func (a *acknowledger) run() {
 func (a *acknowledger) process(work []completed) {
 	now := a.p.clock.since()
 	nowMS := a.p.clock.msAt(now)
-	claimed := false
-	for from := 0; from < len(work); { // work grows by the waiters that are set free
-		end := min(from+settleMost, len(work))
-		work = a.settle(work, from, end, nowMS)
-		claimed = claimed || len(a.owners) > 0
-		from = end
+	for i := range work {
+		if b := work[i].batch; b != nil {
+			a.begin(b, nowMS)
+		} else {
+			a.alone = append(a.alone, work[i])
+		}
 	}
-	if claimed {
+	a.settle()
+	a.settleAlone(nowMS)
+	if a.claimed {
+		a.claimed = false
 		a.p.ledger.Flush()
 	}
-	a.notifyPlugins(work, now)
-	a.finish(work)
+	// From here on everybody is told.
+	a.notifyPlugins(a.alone, now)
+	a.finishBatches()
+	a.finish(a.alone)
+	clear(a.alone)
+	a.alone = a.alone[:0]
+}
+
+// begin begins the end of a batch of which all records are written, or all
+// failed, so that plugins need not be asked about any. Those that differ go on
+// alone.
+func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
+	a.batches = append(a.batches, b)
+	b.calls = slices.Grow(b.calls[:0], len(b.Refs))[:len(b.Refs)]
+	unknown := errors.Is(b.Err, klamm.ErrOutcomeUnknown)
+	for i, ref := range b.Refs {
+		sl := a.p.slots.at(state.Ref(ref))
+		if b.RecordErrs != nil || sl.lane.wants.any || sl.seen().dead != nil {
+			b.calls[i] = call{}
+			a.alone = append(a.alone, b.alone(i, sl))
+			continue
+		}
+		if sl.claimed {
+			a.fate(sl.ref, state.Settlement{
+				Outcome: b.outcome(), Unknown: unknown, Err: b.Err, NowMS: nowMS,
+				At: state.Position{Topic: b.Topic, Partition: b.Partition, Offset: b.offset(i)},
+			})
+		}
+		if sl.special {
+			a.specials = append(a.specials, special{b, i, sl})
+		}
+		b.calls[i] = call{sl.group, sl.done, sl.timestamp}
+	}
+}
+
+// finishBatches tells the records of the batches.
+func (a *acknowledger) finishBatches() {
+	for _, s := range a.specials {
+		s.slot.rest.tell(s.batch.result(s.i, s.slot.timestamp))
+	}
+	clear(a.specials)
+	a.specials = a.specials[:0]
+	for i, b := range a.batches {
+		a.freed = a.freed[:0]
+		for j, ref := range b.Refs {
+			if b.calls[j].group != nil {
+				a.freed = append(a.freed, state.Ref(ref))
+			}
+		}
+		a.p.tally.complete(b.outcome(), len(a.freed))
+		a.p.slots.release(a.freed)
+		a.p.notes.put(note{batch: b})
+		a.batches[i] = nil
+	}
+	a.batches = a.batches[:0]
+}
+
+// tell gives the result to those who wait for it besides the callback.
+func (m *more) tell(r klamm.Result) {
+	if m.tally != nil {
+		m.tally.complete(r.Outcome, 1)
+	}
+	if m.sync != nil {
+		m.sync.set(m.index, r)
+	}
+}
+
+// alone is the end of the batch's record i.
+func (b *batchEnd) alone(i int, sl *slot) completed {
+	err := b.Err
+	if b.RecordErrs != nil {
+		err = b.RecordErrs[i]
+	}
+	return completed{
+		slot: sl, retried: b.Attempts > 1, result: writeResult(sl, &b.Completion, i, err),
+		unknown: errors.Is(err, klamm.ErrOutcomeUnknown),
+	}
+}
+
+func (b *batchEnd) outcome() klamm.Outcome {
+	if b.Err != nil {
+		return klamm.Failed
+	}
+	return klamm.Written
+}
+
+// result is the result of the batch's record i, which is no dead letter.
+func (b *batchEnd) result(i int, timestampMS int64) klamm.Result {
+	r := klamm.Result{Outcome: klamm.Written, Topic: b.Topic, Partition: b.Partition, Offset: klamm.NoOffset}
+	if b.Err != nil {
+		r.Outcome, r.Err = klamm.Failed, b.Err
+		return r
+	}
+	r.Offset = b.offset(i)
+	if b.TimestampMS >= 0 {
+		timestampMS = b.TimestampMS
+	}
+	r.Timestamp = timeOfMS(timestampMS)
+	return r
+}
+
+// offset is that of the batch's record i.
+func (b *batchEnd) offset(i int) int64 {
+	if b.Err != nil || b.BaseOffset < 0 {
+		return klamm.NoOffset
+	}
+	return b.BaseOffset + int64(i)
 }
 
 // settleMost is how many records are settled under one lock of the ledger, which
 // claims need meanwhile.
 const settleMost = 256
 
-// settle settles the claims of work[from:end] and appends the waiters that this
-// sets free.
-func (a *acknowledger) settle(work []completed, from, end int, nowMS int64) []completed {
-	a.owners, a.fates = a.owners[:0], a.fates[:0]
-	for i := from; i < end; i++ {
-		if c := &work[i]; c.slot.claimed {
-			a.owners = append(a.owners, c.slot.ref)
-			a.fates = append(a.fates, settlement(c, nowMS))
-		}
+// fate notes what became of a record that has claims.
+func (a *acknowledger) fate(owner state.Ref, s state.Settlement) {
+	a.owners, a.fates = append(a.owners, owner), append(a.fates, s)
+	if len(a.owners) >= settleMost {
+		a.settle()
 	}
+}
+
+// settle tells the ledger what became of the records whose fate was noted. Those
+// who waited for them end alone.
+func (a *acknowledger) settle() {
 	if len(a.owners) == 0 {
-		return work
+		return
 	}
+	a.claimed = true
 	a.resolved = a.p.ledger.SettleAll(a.owners, a.fates, a.resolved[:0])
 	for _, r := range a.resolved {
 		if !resolveSeat(r) {
-			work = append(work, waiterEnd(a.p.slots.at(r.Waiter), r))
+			a.alone = append(a.alone, waiterEnd(a.p.slots.at(r.Waiter), r))
 		}
 	}
 	clear(a.fates)
+	a.owners, a.fates = a.owners[:0], a.fates[:0]
 	clear(a.resolved)
-	return work
+}
+
+// settleAlone settles the claims of single records, and of those that their
+// ends set free.
+func (a *acknowledger) settleAlone(nowMS int64) {
+	for i := 0; i < len(a.alone); {
+		for ; i < len(a.alone); i++ {
+			if c := &a.alone[i]; c.slot.claimed {
+				a.fate(c.slot.ref, settlement(c, nowMS))
+			}
+		}
+		a.settle()
+	}
 }
 
 // settlement tells the ledger what became of a record that has claims.
@@ -193,13 +357,13 @@ func (a *acknowledger) notifyPlugins(work []completed, now time.Duration) {
 }
 
 func ackOf(c *completed, now time.Duration) interceptor.Ack {
-	sl := c.slot
+	sl, m := c.slot, c.slot.seen()
 	ack := interceptor.Ack{
-		Record: klamm.Record{Topic: c.result.Topic, Key: sl.key, Headers: sl.headers, Timestamp: c.result.Timestamp},
+		Record: klamm.Record{Topic: c.result.Topic, Key: m.kept.key, Headers: m.kept.headers, Timestamp: c.result.Timestamp},
 		Ref:    uint64(sl.ref), Partition: c.result.Partition, Offset: c.result.Offset,
 		Code: ackCode(&c.result), Latency: now - sl.accepted,
 		Err: c.result.Err, Plugin: c.result.Plugin, Reason: c.result.Reason,
-		ReasonCode: sl.reasonCode, Link: sl.link, Offered: sl.offered, Generations: sl.generations,
+		ReasonCode: m.reasonCode, Link: m.link, Offered: m.offered, Generations: m.generations,
 	}
 	if c.result.Outcome == klamm.Dropped {
 		ack.Flags |= abi.AckDropped
@@ -237,27 +401,28 @@ func ackCode(r *klamm.Result) int32 {
 
 // finish frees the slots, wakes the Sends that wait and hands the callbacks on.
 func (a *acknowledger) finish(work []completed) {
-	notes := make([]note, len(work))
-	a.freed = a.freed[:0]
+	a.notes, a.freed = a.notes[:0], a.freed[:0]
 	for i := range work {
 		c := &work[i]
 		sl := c.slot
-		a.p.tally.complete(c.result.Outcome)
-		if sl.tally != nil {
-			sl.tally.complete(c.result.Outcome)
+		a.p.tally.complete(c.result.Outcome, 1)
+		if sl.special {
+			sl.rest.tell(c.result)
 		}
-		if sl.sync != nil {
-			sl.sync <- c.result // buffered: one result each
-		}
-		notes[i] = note{done: sl.done, result: c.result, group: sl.group}
+		a.notes = append(a.notes, note{done: sl.done, result: c.result, group: sl.group})
 		a.freed = append(a.freed, sl.ref)
 	}
 	a.p.slots.release(a.freed)
-	a.p.notes.put(notes...)
+	if len(a.notes) > 0 {
+		a.p.notes.put(a.notes...)
+	}
+	clear(a.notes)
 }
 
-// note is a callback to run, and the flush group that then counts it out.
+// note is a callback to run, and the flush group that then counts it out, or
+// those of a batch.
 type note struct {
+	batch  *batchEnd // nil for one record
 	done   func(klamm.Result)
 	result klamm.Result
 	group  *flushGroup
@@ -266,6 +431,7 @@ type note struct {
 // runNotifier is the third stage's goroutine.
 func (p *Producer) runNotifier() {
 	p.callbacks.goroutine = goroutineID()
+	var over counted
 	for {
 		p.callbacks.busy.Store(false)
 		notes, ok := p.notes.take()
@@ -273,18 +439,55 @@ func (p *Producer) runNotifier() {
 			return
 		}
 		p.callbacks.busy.Store(true)
-		for start := 0; start < len(notes); {
-			g := notes[start].group
-			end := start
-			for ; end < len(notes) && notes[end].group == g; end++ {
-				if notes[end].done != nil {
-					notes[end].done(notes[end].result)
-				}
+		for i := range notes {
+			n := &notes[i]
+			if n.batch != nil {
+				n.batch.call(&over, p.slots)
+				n.batch.free()
+				continue
 			}
-			p.slots.forget(g, end-start)
-			start = end
+			if n.done != nil {
+				n.done(n.result)
+			}
+			over.add(n.group, p.slots)
 		}
+		over.tell(p.slots)
 	}
+}
+
+// call runs the callbacks of a batch.
+func (b *batchEnd) call(over *counted, s *slots) {
+	for i := range b.calls {
+		c := &b.calls[i]
+		if c.group == nil {
+			continue
+		}
+		if c.done != nil {
+			c.done(b.result(i, c.timestampMS))
+		}
+		over.add(c.group, s)
+	}
+}
+
+// counted counts records of one flush group that are wholly completed.
+type counted struct {
+	group *flushGroup
+	n     int
+}
+
+func (c *counted) add(g *flushGroup, s *slots) {
+	if g != c.group {
+		c.tell(s)
+		c.group = g
+	}
+	c.n++
+}
+
+func (c *counted) tell(s *slots) {
+	if c.n > 0 {
+		s.forget(c.group, c.n)
+	}
+	c.group, c.n = nil, 0
 }
 
 // handoff is an unbounded queue between two stages: put never waits, take gets

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/interceptor"
@@ -42,7 +43,31 @@ type chains struct {
 	named map[string]*chainRun
 	bare  *chainRun // of topics that no chain names
 	runs  []*chainRun
-	found sync.Map // topic -> *chainRun
+	found sync.Map // topic -> *route
+	last  atomic.Pointer[route]
+}
+
+// route is what a Send finds out about its topic: that the name is valid, and
+// its chain.
+type route struct {
+	topic string
+	chain *chainRun
+}
+
+// route returns a topic's route. Mostly it is that of the Send before.
+func (c *chains) route(topic string) (*route, error) {
+	if r := c.last.Load(); r != nil && r.topic == topic {
+		return r, nil
+	}
+	r, ok := c.found.Load(topic)
+	if !ok {
+		if err := klamm.CheckTopic(topic); err != nil {
+			return nil, err
+		}
+		r, _ = c.found.LoadOrStore(topic, &route{topic, c.search(topic)})
+	}
+	c.last.Store(r.(*route))
+	return r.(*route), nil
 }
 
 func newChains(cfg *config.Config) *chains {
@@ -63,15 +88,17 @@ func (c *chains) add(name string, chain *interceptor.Chain) *chainRun {
 // forTopic returns the chain with the most exact pattern that matches, or the
 // bare one, which has no plugins.
 func (c *chains) forTopic(topic string) *chainRun {
-	if run, ok := c.found.Load(topic); ok {
-		return run.(*chainRun)
+	if r, ok := c.found.Load(topic); ok {
+		return r.(*route).chain
 	}
-	run := c.bare
+	return c.search(topic)
+}
+
+func (c *chains) search(topic string) *chainRun {
 	if name, ok := c.cfg.ChainFor(topic); ok {
-		run = c.named[name]
+		return c.named[name]
 	}
-	c.found.Store(topic, run)
-	return run
+	return c.bare
 }
 
 func (c *chains) eachLane(f func(*lane)) {

@@ -125,7 +125,7 @@ func (s *ChainSeat) begin(b *interceptor.Batch) {
 	b.NowMS, b.Topics = s.h.clock.nowMS(), s.h.producer.facts
 	for i := range b.Items {
 		b.Items[i].Ref = uint64(s.h.consumeRef())
-		s.tally.accept()
+		s.tally.accept(1)
 	}
 }
 
@@ -140,17 +140,10 @@ type Ticket struct {
 // NewTicket makes the ticket of a judged item.
 func (s *ChainSeat) NewTicket(it *interceptor.Item) Ticket {
 	t := Ticket{wait: it.Wait, plugin: it.Plugin, slot: slot{
-		ref: state.Ref(it.Ref), topic: it.Record.Topic, partition: klamm.NoPartition, accepted: s.h.clock.since(),
-		offered: it.Offered, claimed: it.Claimed, generations: it.Generations, link: it.Link, reasonCode: it.ReasonCode,
+		ref: state.Ref(it.Ref), accepted: s.h.clock.since(), claimed: it.Claimed,
 	}}
-	if wants := ackWantsOf(s.link); wants.any {
-		if wants.key {
-			t.slot.key = cloneBytes(it.Record.Key)
-		}
-		if wants.headers {
-			t.slot.headers = cloneHeaders(it.Record.Headers)
-		}
-	}
+	t.slot.judged(it)
+	t.slot.keep(ackWantsOf(s.link), &it.Record)
 	return t
 }
 
@@ -252,7 +245,7 @@ func (s *ChainSeat) settled(end *Completion, nowMS int64) completed {
 	if c.slot.claimed {
 		s.h.settle(c.slot.ref, settlement(&c, nowMS))
 	}
-	s.tally.complete(end.Result.Outcome)
+	s.tally.complete(end.Result.Outcome, 1)
 	return c
 }
 
@@ -321,7 +314,7 @@ func (s *PartitionerSeat) Partition(rec *klamm.Record, partitions int32) (int32,
 	}
 	to, err := s.pl.choose(&p, t)
 	if err == nil {
-		s.pl.account(&p, to, &t.view, false, len(rec.Key)+len(rec.Value))
+		s.pl.account(&t.view, to, false, len(rec.Key)+len(rec.Value))
 	}
 	return to, err
 }
@@ -331,8 +324,7 @@ func (s *PartitionerSeat) Partition(rec *klamm.Record, partitions int32) (int32,
 func (s *PartitionerSeat) topic(name string, partitions int32) *placeTopic {
 	t := s.pl.topics[name]
 	if t == nil {
-		t = &placeTopic{}
-		s.pl.topics[name] = t
+		t = s.pl.find(name)
 		s.h.cluster.Refresh(name) // nobody else may have asked for it
 	}
 	meta := s.h.cluster.Topic(name)

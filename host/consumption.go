@@ -144,7 +144,7 @@ func (c *consumption) close() error {
 	defer c.mu.Unlock()
 	for _, pr := range c.all {
 		for range pr.giveUp() {
-			c.tally.complete(klamm.Failed)
+			c.tally.complete(klamm.Failed, 1)
 		}
 	}
 	return c.lane.link.Close(context.Background())
@@ -213,14 +213,14 @@ var (
 // it completes, so nothing can be lost.
 func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Item, offset int64) error {
 	number := pr.begin(offset)
-	c.tally.accept()
+	c.tally.accept(1)
 	ref := state.Ref(0)
 	if it.Claimed {
 		ref = state.Ref(it.Ref)
 	}
 	done := func(o klamm.Outcome) {
 		if pr.done(number, ref) {
-			c.tally.complete(o)
+			c.tally.complete(o, 1)
 		}
 	}
 	if it.Outcome == klamm.Dropped {

@@ -30,14 +30,16 @@ type tally struct {
 	outcome      [klamm.Failed + 1]atomic.Int64
 }
 
-func (t *tally) accept() {
-	t.in.Add(1)
-	t.inFlight.Add(1)
+// accept counts n records in. A negative n takes back what was counted in
+// advance.
+func (t *tally) accept(n int) {
+	t.in.Add(int64(n))
+	t.inFlight.Add(int64(n))
 }
 
-func (t *tally) complete(o klamm.Outcome) {
-	t.outcome[o].Add(1)
-	t.inFlight.Add(-1)
+func (t *tally) complete(o klamm.Outcome, n int) {
+	t.outcome[o].Add(int64(n))
+	t.inFlight.Add(-int64(n))
 }
 
 // counts reads until it sees a state in which nothing moved, so that a live

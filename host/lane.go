@@ -2,9 +2,12 @@ package host
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/produce"
 	"github.com/klamm-io/klamm/interceptor"
 )
 
@@ -35,11 +38,18 @@ func (b *block) room(n int) bool { return len(b.slots) == 0 || b.bytes+n <= bloc
 
 // add copies a record's bytes, so that the caller's are free at once. Header
 // keys are strings and need no copy.
-func (b *block) add(sl *slot, rec *klamm.Record, timestampMS int64) {
-	cp := *rec
+func (b *block) add(sl *slot, rec *klamm.Record) {
+	// Reset leaves zeros behind, so that what records seldom have need not be
+	// written.
+	n := len(b.batch.Items)
+	b.batch.Items = slices.Grow(b.batch.Items, 1)[:n+1]
+	it := &b.batch.Items[n]
+	it.Ref = uint64(sl.ref)
+	cp := &it.Record
+	cp.Topic, cp.Target = rec.Topic, rec.Target
+	cp.Partition, cp.Offset, cp.LeaderEpoch = rec.Partition, rec.Offset, rec.LeaderEpoch
 	cp.Key, cp.Value = b.copy(rec.Key), b.copy(rec.Value)
-	cp.Timestamp = timeOfMS(timestampMS)
-	cp.Headers = nil
+	cp.Timestamp = timeOfMS(sl.timestamp)
 	if len(rec.Headers) > 0 {
 		start := len(b.headers)
 		for _, h := range rec.Headers {
@@ -47,7 +57,6 @@ func (b *block) add(sl *slot, rec *klamm.Record, timestampMS int64) {
 		}
 		cp.Headers = b.headers[start:len(b.headers):len(b.headers)]
 	}
-	b.batch.Items = append(b.batch.Items, interceptor.Item{Record: cp, Ref: uint64(sl.ref)})
 	b.slots = append(b.slots, sl)
 }
 
@@ -86,12 +95,19 @@ type lane struct {
 	link   *interceptor.Lane
 	placer *placer
 	wants  ackWants
+	// direct: no plugin judges the records, so that each goes to the accumulator
+	// at once.
+	direct bool
 
 	mu      sync.Mutex
 	turn    sync.Cond
 	current *block
 	spare   *block // nil while it is being judged
 	judging bool
+	lot     lot // of slots
+	sends   int // how many; see clock.renew
+	breath  int // bytes since produce.Pipeline.Breathe
+	inside  int // Sends that hold mu, or wait for their turn with a record
 }
 
 // ackWants is what the lane's on_acknowledgement plugins ask for.
@@ -103,21 +119,97 @@ func newLane(p *Producer, c *chainRun, index int, link *interceptor.Lane, pl *pl
 	return l
 }
 
-// stage takes a record over. A block that it fills is judged here, on the
-// caller's goroutine; the pump judges what stays behind.
-func (l *lane) stage(sl *slot, rec *klamm.Record, size int, timestampMS int64) {
+// enter locks the lane for a Send, with a slot for its record. It fails when
+// none becomes free until deadline, by default max_block from now, and when the
+// producer is closed.
+func (l *lane) enter(ctx context.Context, deadline time.Time) (*slot, error) {
 	l.mu.Lock()
-	for !l.current.room(size) {
-		l.judgeCurrent()
+	sl := l.slot()
+	if sl == nil {
+		l.mu.Unlock()
+		if deadline.IsZero() {
+			deadline = l.p.maxBlockDeadline()
+		}
+		var err error
+		if sl, err = l.p.slots.acquire(ctx, deadline); err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		l.p.tally.accept(1)
 	}
-	l.current.add(sl, rec, timestampMS)
-	first := len(l.current.slots) == 1
-	if l.current.full() {
-		l.judgeCurrent()
-		first = false
+	if l.p.closed.Load() {
+		l.p.tally.accept(-1)
+		l.mu.Unlock()
+		l.p.slots.abandon(sl)
+		return nil, l.p.errClosed()
+	}
+	l.inside++
+	if l.sends++; l.sends%recentReads == 0 {
+		l.p.clock.renew()
+	}
+	return sl, nil
+}
+
+// leave unlocks the lane after a Send of size bytes.
+func (l *lane) leave(size int) {
+	if l.inside--; l.inside == 0 && l.p.closed.Load() {
+		l.turn.Broadcast()
+	}
+	l.breath += size
+	breathe := l.breath >= produce.BreatheBytes
+	if breathe {
+		l.breath = 0
 	}
 	l.mu.Unlock()
-	if first {
+	if breathe {
+		l.p.pipeline.Breathe()
+	}
+}
+
+// slot takes a slot out of the lane's lot, nil when none is free.
+func (l *lane) slot() *slot {
+	if len(l.lot.refs) == 0 {
+		l.p.slots.fill(&l.lot)
+		if len(l.lot.refs) == 0 {
+			return nil
+		}
+		l.p.tally.accept(len(l.lot.refs))
+	}
+	return l.p.slots.from(&l.lot)
+}
+
+// returnLot gives back the slots that no record came into. mu is held.
+func (l *lane) returnLot() {
+	if n := len(l.lot.refs); n > 0 {
+		l.p.tally.accept(-n)
+		l.p.slots.giveBack(&l.lot)
+	}
+}
+
+// drain waits for the Sends that were let in before the producer closed.
+func (l *lane) drain() {
+	l.mu.Lock()
+	for l.inside > 0 {
+		l.turn.Wait()
+	}
+	l.mu.Unlock()
+}
+
+// stage takes a record over. A block that it fills is judged here, on the
+// caller's goroutine; the pump judges what stays behind. mu is held; it is free
+// for a while where the record has to wait for its turn.
+func (l *lane) stage(sl *slot, rec *klamm.Record) {
+	if l.direct && !l.judging && len(l.current.slots) == 0 && l.p.park.any.Load() == 0 && l.placer.direct(l, sl, rec) {
+		return
+	}
+	for !l.current.room(int(sl.reserved)) {
+		l.judgeCurrent()
+	}
+	l.current.add(sl, rec)
+	switch {
+	case l.current.full():
+		l.judgeCurrent()
+	case len(l.current.slots) == 1:
 		l.p.wakePump()
 	}
 }
@@ -125,6 +217,14 @@ func (l *lane) stage(sl *slot, rec *klamm.Record, size int, timestampMS int64) {
 // run judges what is staged now, after what is being judged.
 func (l *lane) run() {
 	l.mu.Lock()
+	l.judgeCurrent()
+	l.mu.Unlock()
+}
+
+// flush is run for a Flush, which waits for the slots of the lot too.
+func (l *lane) flush() {
+	l.mu.Lock()
+	l.returnLot()
 	l.judgeCurrent()
 	l.mu.Unlock()
 }
@@ -196,43 +296,58 @@ func (l *lane) judge(b *block) {
 // settleVerdict notes the chain's verdict in the slot and completes the record
 // if the verdict ended it.
 func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) {
-	sl.offered, sl.claimed = it.Offered, it.Claimed
-	sl.generations, sl.link, sl.reasonCode = it.Generations, it.Link, it.ReasonCode
-	sl.topic = it.Record.Topic
-	l.keepForAck(sl, &it.Record)
-	switch it.Outcome {
+	sl.claimed = it.Claimed
+	if l.wants.any {
+		sl.judged(it)
+		sl.keep(l.wants, &it.Record)
+	}
+	if !it.Record.Timestamp.IsZero() {
+		sl.timestamp = it.Record.Timestamp.UnixMilli()
+	}
+	r := klamm.Result{Topic: it.Record.Topic, Partition: klamm.NoPartition, Plugin: it.Plugin, Reason: it.Reason}
+	switch r.Outcome = it.Outcome; it.Outcome {
 	case klamm.InFlight:
 	case klamm.Dropped:
 		if it.Wait != nil {
 			l.wait(sl, it)
 			return
 		}
-		l.p.completeLocal(sl, klamm.Result{Outcome: klamm.Dropped, Plugin: it.Plugin, Reason: it.Reason})
+		l.p.completeLocal(sl, r)
 	case klamm.DeadLettered:
-		sl.dead = &deadVerdict{plugin: it.Plugin, reason: it.Reason}
+		sl.more().dead = &deadVerdict{plugin: it.Plugin, reason: it.Reason}
 	default:
-		l.p.completeLocal(sl, klamm.Result{Outcome: klamm.Failed, Plugin: it.Plugin, Reason: it.Reason, Err: it.Err})
+		r.Outcome, r.Err = klamm.Failed, it.Err
+		l.p.completeLocal(sl, r)
 	}
+}
+
+// judged notes what on_acknowledgement tells of the judgement.
+func (sl *slot) judged(it *interceptor.Item) {
+	m := sl.more()
+	m.offered, m.generations, m.link, m.reasonCode = it.Offered, it.Generations, it.Link, it.ReasonCode
 }
 
 // wait makes the record a waiter on the one that it duplicates. It keeps its
 // slot and gives its memory back now: its value is never needed again.
 func (l *lane) wait(sl *slot, it *interceptor.Item) {
 	l.p.giveBack(sl)
+	sl.more().topic = it.Record.Topic
 	if r, settled := it.Wait.Commit(sl.ref, it.Plugin); settled {
 		l.p.completeWaiter(sl, r)
 	}
 }
 
-func (l *lane) keepForAck(sl *slot, rec *klamm.Record) {
-	if l.wants.key {
-		sl.key = cloneBytes(rec.Key)
+// keep copies what on_acknowledgement asks to see.
+func (sl *slot) keep(wants ackWants, rec *klamm.Record) {
+	if !wants.key && !wants.headers {
+		return
 	}
-	if l.wants.headers {
-		sl.headers = cloneHeaders(rec.Headers)
+	m := sl.more()
+	if wants.key {
+		m.kept.key = cloneBytes(rec.Key)
 	}
-	if !rec.Timestamp.IsZero() {
-		sl.timestamp = rec.Timestamp.UnixMilli()
+	if wants.headers {
+		m.kept.headers = cloneHeaders(rec.Headers)
 	}
 }
 

@@ -38,6 +38,7 @@ func (h *Host) openLane(ctx context.Context, run *chainRun, i, lanes int) error 
 	}
 	l := newLane(h.producer, run, i, link, newPlacer(chosen, fallback))
 	l.wants = ackWantsOf(link)
+	l.direct = len(h.cfg.Chain[run.name].OnSend) == 0 && l.placer.batched == nil
 	run.lanes = append(run.lanes, l)
 	return nil
 }

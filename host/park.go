@@ -125,7 +125,7 @@ func (k *park) release(recs []parkedRecord, err error) {
 func (k *park) releaseLane(l *lane, recs []parkedRecord, err error) {
 	if err != nil {
 		for _, r := range recs {
-			k.p.failLocal(r.slot, err)
+			r.fail(k.p, klamm.NoPartition, err)
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/cluster"
@@ -17,25 +18,32 @@ import (
 type placer struct {
 	chosen   partitioner.Partitioner // of the chain; native
 	batched  partitioner.Batched     // the same where it can judge many records in one call
+	accounts partitioner.Accounter   // the same where it wants to know what was appended
 	fallback *partitioner.DefaultPartitioner
 	topics   map[string]*placeTopic
+	last     *placeTopic // found last
 	todo     []placement
 	asked    []*klamm.Record
 	refs     []uint64
 	indexes  []int
 	out      []int32
+	group    grouping
 }
 
 // placeTopic is one topic's facts as partitioners see them.
 type placeTopic struct {
-	meta *cluster.Topic
-	view partitioner.Topic
-	load []uint32
+	name  string
+	parts []*produce.Partition // found when they are first appended to
+	meta  *cluster.Topic
+	seen  time.Duration // when direct looked at the facts
+	view  partitioner.Topic
+	load  []uint32
 }
 
 func newPlacer(chosen partitioner.Partitioner, fallback *partitioner.DefaultPartitioner) *placer {
 	pl := &placer{chosen: chosen, fallback: fallback, topics: map[string]*placeTopic{}}
 	pl.batched, _ = chosen.(partitioner.Batched)
+	pl.accounts, _ = chosen.(partitioner.Accounter)
 	return pl
 }
 
@@ -56,13 +64,13 @@ type placement struct {
 	err    error
 }
 
-// name has the slot know where the record was to go, for one that never gets
-// there: its topic as plugins left it, and the partition that was demanded.
-func (t *placement) name() {
-	t.slot.topic = t.record.Topic
+// fail completes a record that does not get there. Its result names the topic as
+// plugins left it, and the partition that was demanded, or else chosen.
+func (t *placement) fail(p *Producer, chosen int32, err error) {
 	if to, explicit := t.record.Target.Partition(); explicit {
-		t.slot.partition = to
+		chosen = to
 	}
+	p.failLocal(t.slot, t.record.Topic, chosen, err)
 }
 
 // place appends what of a judged block goes to a topic.
@@ -78,13 +86,36 @@ func (pl *placer) place(l *lane, b *block) {
 			todo = append(todo, placement{slot: b.slots[i], record: &dead, dead: true, to: -1})
 		}
 	}
-	for i := range todo {
-		todo[i].name()
-	}
-	pl.loads(l.p)
+	pl.look(l.p)
 	pl.appendAll(l, todo)
 	clear(todo)
 	pl.todo = todo[:0]
+}
+
+// direct places a record that no plugin judges, without staging it. It reports
+// false, and has done nothing, while the topic is not known: then the record goes
+// the long way, where it can wait. The topic's facts are as of the last tick of
+// the producer's clock.
+func (pl *placer) direct(l *lane, sl *slot, rec *klamm.Record) bool {
+	t := pl.find(rec.Topic)
+	if t.meta == nil || t.seen != sl.accepted {
+		t.seen = sl.accepted
+		t.look(l.p)
+		if t.meta == nil {
+			return false
+		}
+		t.readLoad(l.p)
+	}
+	sl.keep(l.wants, rec)
+	p := placement{slot: sl, record: rec, to: partitioner.UseDefault}
+	to, err := pl.choose(&p, t)
+	if err == nil {
+		err = pl.handOver(l, &p, to, t, sl.timestamp)
+	}
+	if err != nil {
+		p.fail(l.p, to, err)
+	}
+	return true
 }
 
 // appendAll places records whose topics are known and parks the others.
@@ -96,10 +127,14 @@ func (pl *placer) appendAll(l *lane, todo []placement) {
 func (pl *placer) appendKnown(l *lane, todo []placement) {
 	if pl.batched != nil {
 		pl.askBatched(l, todo)
+		if pl.placed(l, todo) {
+			pl.appendGrouped(l, todo)
+			return
+		}
 	}
 	for i := range todo {
-		if err := pl.append(l, &todo[i]); err != nil {
-			l.p.failLocal(todo[i].slot, err)
+		if to, err := pl.append(l, &todo[i]); err != nil {
+			todo[i].fail(l.p, to, err)
 		}
 	}
 }
@@ -138,24 +173,45 @@ func (pl *placer) askTopic(l *lane, topic string, todo []placement) {
 	}
 }
 
-func (pl *placer) append(l *lane, t *placement) error {
+// append hands a record to the accumulator. The partition is the one that was
+// chosen, also with an error.
+func (pl *placer) append(l *lane, t *placement) (int32, error) {
 	if t.err != nil {
-		return t.err
+		return klamm.NoPartition, t.err
 	}
 	topic := pl.topic(l, t.record.Topic)
 	to, err := pl.choose(t, topic)
 	if err != nil {
-		return err
+		return klamm.NoPartition, err
 	}
+	if err := pl.claimMemory(l, t); err != nil {
+		return to, err
+	}
+	return to, pl.handOver(l, t, to, topic, t.record.Timestamp.UnixMilli())
+}
+
+// claimMemory takes the buffer memory by which plugins have made a record larger.
+func (pl *placer) claimMemory(l *lane, t *placement) error {
 	size := produce.UpperBound(len(t.record.Key), len(t.record.Value), t.record.Headers)
 	if err := l.p.fits(size, t.record); err != nil {
 		return err
 	}
-	if more := size - t.slot.reserved; more > 0 {
+	if more := size - int(t.slot.reserved); more > 0 {
 		l.p.pipeline.Overdraw(more)
-		t.slot.reserved += more
+		t.slot.reserved += int32(more)
 	}
-	return pl.handOver(l, t, to, topic)
+	return nil
+}
+
+// produceRecord is the record for the accumulator, which owns the reservation
+// from here on: it may complete the record before Append returns.
+func (t *placement) produceRecord(timestampMS int64) produce.Record {
+	rec := produce.Record{
+		TimestampMS: timestampMS, Key: t.record.Key, Value: t.record.Value, Headers: t.record.Headers,
+		Ref: uint64(t.slot.ref), Reserved: int(t.slot.reserved),
+	}
+	t.slot.reserved = 0
+	return rec
 }
 
 // choose is the order of DESIGN: explicit partition, partitioner, default.
@@ -163,7 +219,7 @@ func (pl *placer) choose(t *placement, topic *placeTopic) (int32, error) {
 	count := int32(len(topic.view.Partitions))
 	if to, explicit := t.record.Target.Partition(); explicit {
 		if to < 0 || to >= count {
-			return 0, fmt.Errorf("%w: %d demanded, topic %q has partitions 0 to %d", klamm.ErrInvalidPartition, to, topic.view.Name, count-1)
+			return klamm.NoPartition, fmt.Errorf("%w: %d demanded, topic %q has partitions 0 to %d", klamm.ErrInvalidPartition, to, topic.view.Name, count-1)
 		}
 		return to, nil
 	}
@@ -180,60 +236,92 @@ func (pl *placer) choose(t *placement, topic *placeTopic) (int32, error) {
 	return to, err
 }
 
-func (pl *placer) handOver(l *lane, t *placement, to int32, topic *placeTopic) error {
-	sl := t.slot
-	sl.topic, sl.partition = t.record.Topic, to
-	rec := produce.Record{
-		Topic: t.record.Topic, Partition: to, TimestampMS: t.record.Timestamp.UnixMilli(),
-		Key: t.record.Key, Value: t.record.Value, Headers: t.record.Headers,
-		Ref: uint64(sl.ref), Reserved: sl.reserved,
-	}
-	// From here on the accumulator owns the reservation; it may complete the
-	// record before Append returns.
-	reserved := sl.reserved
-	sl.reserved = 0
-	if err := l.p.pipeline.Append(&rec); err != nil {
-		sl.reserved = reserved
+func (pl *placer) handOver(l *lane, t *placement, to int32, topic *placeTopic, timestampMS int64) error {
+	part, err := topic.partition(l.p, to)
+	if err != nil {
 		return err
 	}
-	pl.account(t, to, &topic.view, rec.NewBatch, reserved)
+	rec := t.produceRecord(timestampMS)
+	if err := part.Append(&rec); err != nil {
+		t.slot.reserved = int32(rec.Reserved)
+		return err
+	}
+	pl.account(&topic.view, to, rec.NewBatch, rec.Reserved)
 	return nil
+}
+
+// partition finds the accumulator's partition.
+func (t *placeTopic) partition(p *Producer, id int32) (*produce.Partition, error) {
+	if int(id) < len(t.parts) && t.parts[id] != nil {
+		return t.parts[id], nil
+	}
+	part, err := p.pipeline.Partition(t.name, id)
+	if err != nil {
+		return nil, err
+	}
+	for int(id) >= len(t.parts) {
+		t.parts = append(t.parts, nil)
+	}
+	t.parts[id] = part
+	return part, nil
 }
 
 // account tells the sticky partitioners what was appended, and adds it to the
 // load that the next record of this block sees.
-func (pl *placer) account(t *placement, to int32, topic *partitioner.Topic, newBatch bool, size int) {
+func (pl *placer) account(topic *partitioner.Topic, to int32, newBatch bool, size int) {
 	if int(to) < len(topic.Load) {
 		topic.Load[to] += uint32(size)
 	}
 	pl.fallback.Appended(topic.Name, to, size, newBatch)
-	if a, ok := pl.chosen.(partitioner.Accounter); ok {
-		a.Appended(topic.Name, to, size, newBatch)
+	if pl.accounts != nil {
+		pl.accounts.Appended(topic.Name, to, size, newBatch)
 	}
 }
 
-// topic returns the facts of a topic that is known. Its load is read anew for
-// each block.
+// topic returns the facts of a topic that is known, as of the last look.
 func (pl *placer) topic(l *lane, name string) *placeTopic {
-	t := pl.topics[name]
-	if t == nil {
-		t = &placeTopic{}
-		pl.topics[name] = t
-	}
-	if meta := l.p.cluster.Topic(name); meta != nil && meta != t.meta {
-		t.refresh(meta)
+	t := pl.find(name)
+	if t.meta == nil {
+		t.look(l.p)
 	}
 	return t
 }
 
-// loads reads the queued bytes of the topics that this placer has seen.
-func (pl *placer) loads(p *Producer) {
-	for name, t := range pl.topics {
-		t.avoid(p)
-		t.load = p.pipeline.Load(name, t.load[:0])
-		if t.view.Load = t.load; len(t.load) != len(t.view.Partitions) {
-			t.view.Load = nil // nothing was ever queued there
-		}
+// find returns what the placer has of a topic, whose facts may be old.
+func (pl *placer) find(name string) *placeTopic {
+	if pl.last != nil && pl.last.name == name {
+		return pl.last
+	}
+	t := pl.topics[name]
+	if t == nil {
+		t = &placeTopic{name: name}
+		pl.topics[name] = t
+	}
+	pl.last = t
+	return t
+}
+
+// look reads the facts of the topics that this placer has seen, once for all
+// records of a block.
+func (pl *placer) look(p *Producer) {
+	for _, t := range pl.topics {
+		t.look(p)
+		t.readLoad(p)
+	}
+}
+
+func (t *placeTopic) readLoad(p *Producer) {
+	t.avoid(p)
+	t.load = p.pipeline.Load(t.name, t.load[:0])
+	if t.view.Load = t.load; len(t.load) != len(t.view.Partitions) {
+		t.view.Load = nil // nothing was ever queued there
+	}
+}
+
+// look follows the topic's metadata.
+func (t *placeTopic) look(p *Producer) {
+	if meta := p.cluster.Topic(t.name); meta != nil && meta != t.meta {
+		t.refresh(meta)
 	}
 }
 

@@ -45,9 +45,8 @@ type Producer struct {
 	shut   context.CancelFunc
 	ctx    context.Context
 	cancel context.CancelFunc
-	// sending is held for reading by every Send that may still stage.
-	sending sync.RWMutex
-	closed  bool
+	// closed is looked at under the lock of the lane that a Send goes to.
+	closed  atomic.Bool
 	stages  sync.WaitGroup
 	closing closing
 	// callbacks is who must not wait for callbacks.
@@ -82,19 +81,22 @@ func newProducer(h *Host, c *cluster.Cluster) (*Producer, error) {
 // the record goes on without its sender: its outcome is then not known here, and
 // the error wraps ctx's and klamm.ErrOutcomeUnknown.
 func (p *Producer) Send(ctx context.Context, rec *klamm.Record) (klamm.Result, error) {
-	woken := make(chan klamm.Result, 1)
-	l, err := p.accept(ctx, rec, origin{sync: woken})
+	w := newAwaited(1)
+	l, err := p.accept(ctx, rec, origin{sync: w})
 	if err != nil {
 		return refused(rec, err), err
 	}
 	l.run()
-	select {
-	case r := <-woken:
-		return r, r.Err
-	case <-ctx.Done():
-		err := fmt.Errorf("send to %q: %w, %w", rec.Topic, klamm.ErrOutcomeUnknown, ctx.Err())
-		return refused(rec, err), err
+	r := w.wait(ctx)[0]
+	if r.Outcome == klamm.InFlight {
+		r = unknown(ctx, rec)
 	}
+	return r, r.Err
+}
+
+// unknown is the result of a record whose sender waits no longer.
+func unknown(ctx context.Context, rec *klamm.Record) klamm.Result {
+	return refused(rec, fmt.Errorf("send to %q: %w, %w", rec.Topic, klamm.ErrOutcomeUnknown, ctx.Err()))
 }
 
 func refused(rec *klamm.Record, err error) klamm.Result {
@@ -122,27 +124,27 @@ func (p *Producer) SendAsync(ctx context.Context, rec *klamm.Record, done func(k
 // SendBatch sends records and waits for all of them. Results are in the order of
 // the records; the error joins those of the records that failed.
 func (p *Producer) SendBatch(ctx context.Context, recs []klamm.Record) ([]klamm.Result, error) {
-	results := make([]klamm.Result, len(recs))
-	woken := make([]chan klamm.Result, len(recs))
-	lanes := map[*lane]bool{}
+	w := newAwaited(len(recs))
+	var last *lane
 	for i := range recs {
-		woken[i] = make(chan klamm.Result, 1)
-		l, err := p.accept(ctx, &recs[i], origin{sync: woken[i]})
+		l, err := p.accept(ctx, &recs[i], origin{sync: w, index: i})
 		if err != nil {
-			woken[i] <- refused(&recs[i], err)
+			w.set(i, refused(&recs[i], err))
 			continue
 		}
-		lanes[l] = true
+		if last != nil && l != last {
+			last.run()
+		}
+		last = l
 	}
-	for l := range lanes {
-		l.run()
+	if last != nil {
+		last.run()
 	}
+	results := w.wait(ctx)
 	var errs []error
-	for i := range recs {
-		select {
-		case results[i] = <-woken[i]:
-		case <-ctx.Done():
-			results[i] = refused(&recs[i], fmt.Errorf("send to %q: %w, %w", recs[i].Topic, klamm.ErrOutcomeUnknown, ctx.Err()))
+	for i := range results {
+		if results[i].Outcome == klamm.InFlight {
+			results[i] = unknown(ctx, &recs[i])
 		}
 		if results[i].Err != nil {
 			errs = append(errs, fmt.Errorf("record %d: %w", i, results[i].Err))
@@ -156,59 +158,59 @@ type origin struct {
 	chain *chainRun // nil: the chain of the record's topic
 	tally *tally
 	done  func(klamm.Result)
-	sync  chan klamm.Result
+	sync  *awaited // gets result number index
+	index int
 }
 
 // accept reserves what a record needs and stages it. From then on it counts as
 // in, and has exactly one completion.
 func (p *Producer) accept(ctx context.Context, rec *klamm.Record, from origin) (*lane, error) {
-	size, err := p.validate(rec)
+	to, size, err := p.validate(rec)
 	if err != nil {
 		return nil, err
 	}
-	p.sending.RLock()
-	defer p.sending.RUnlock()
-	if p.closed {
-		return nil, p.errClosed()
+	c := from.chain
+	if c == nil {
+		c = to.chain
 	}
-	sl, err := p.reserve(ctx, size)
+	l := c.lane(rec)
+	sl, err := p.reserve(ctx, l, size)
 	if err != nil {
 		return nil, fmt.Errorf("send to %q: %w", rec.Topic, err)
 	}
-	c := from.chain
-	if c == nil {
-		c = p.chains.forTopic(rec.Topic)
+	now := p.clock.recent()
+	ms := p.clock.msAt(now)
+	if !rec.Timestamp.IsZero() {
+		ms = rec.Timestamp.UnixMilli()
 	}
-	l := c.lane(rec)
-	now := p.clock.since()
-	ms := rec.Timestamp.UnixMilli()
-	if rec.Timestamp.IsZero() {
-		ms = p.clock.msAt(now)
+	sl.lane, sl.done, sl.timestamp, sl.accepted, sl.reserved = l, from.done, ms, now, int32(size)
+	if from.sync != nil || from.tally != nil {
+		m := sl.more()
+		m.sync, m.index, m.tally = from.sync, from.index, from.tally
 	}
-	sl.lane, sl.tally, sl.done, sl.sync = l, from.tally, from.done, from.sync
-	sl.topic, sl.timestamp, sl.accepted, sl.reserved = rec.Topic, ms, now, size
-	p.tally.accept()
 	if from.tally != nil {
-		from.tally.accept()
+		from.tally.accept(1)
 	}
-	l.stage(sl, rec, size, ms)
+	l.stage(sl, rec)
+	l.leave(size)
 	return l, nil
 }
 
 // validate finds what no plugin and no broker is needed to refuse, and returns
-// the bytes that the record reserves.
-func (p *Producer) validate(rec *klamm.Record) (int, error) {
+// the record's route and the bytes that it reserves.
+func (p *Producer) validate(rec *klamm.Record) (*route, int, error) {
 	if rec == nil {
-		return 0, errors.New("send: the record is nil")
+		return nil, 0, errors.New("send: the record is nil")
 	}
-	if err := klamm.CheckTopic(rec.Topic); err != nil {
-		return 0, fmt.Errorf("send: %w", err)
+	to, err := p.chains.route(rec.Topic)
+	if err != nil {
+		return nil, 0, fmt.Errorf("send: %w", err)
 	}
 	if to, explicit := rec.Target.Partition(); explicit && to < 0 {
-		return 0, fmt.Errorf("send to %q: %w: %d is negative", rec.Topic, klamm.ErrInvalidPartition, to)
+		return nil, 0, fmt.Errorf("send to %q: %w: %d is negative", rec.Topic, klamm.ErrInvalidPartition, to)
 	}
 	size := produce.UpperBound(len(rec.Key), len(rec.Value), rec.Headers)
-	return size, p.fits(size, rec)
+	return to, size, p.fits(size, rec)
 }
 
 // fits checks a record against max_request_size, as Kafka's client does: before
@@ -221,22 +223,21 @@ func (p *Producer) fits(size int, rec *klamm.Record) error {
 	return nil
 }
 
-// reserve takes a slot and buffer memory, which share max_block.
-func (p *Producer) reserve(ctx context.Context, size int) (*slot, error) {
-	var deadline time.Time
+// reserve takes buffer memory and a slot, which share max_block, and enters the
+// lane.
+func (p *Producer) reserve(ctx context.Context, l *lane, size int) (*slot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := p.pipeline.Reserve(ctx, size, deadline); err != nil {
+	// Most often nobody waits, and then nobody needs to know until when.
+	var deadline time.Time
+	if !p.pipeline.TryReserve(size) {
 		deadline = p.maxBlockDeadline()
 		if err := p.reserveSlowly(ctx, size, deadline); err != nil {
 			return nil, err
 		}
 	}
-	if deadline.IsZero() {
-		deadline = p.maxBlockDeadline()
-	}
-	sl, err := p.slots.acquire(ctx, deadline)
+	sl, err := l.enter(ctx, deadline)
 	if err != nil {
 		p.pipeline.Release(size)
 	}
@@ -258,7 +259,7 @@ func (p *Producer) reserveSlowly(ctx context.Context, size int, deadline time.Ti
 // giveBack returns a record's buffer memory where the accumulator never had it.
 func (p *Producer) giveBack(sl *slot) {
 	if sl.reserved > 0 {
-		p.pipeline.Release(sl.reserved)
+		p.pipeline.Release(int(sl.reserved))
 		sl.reserved = 0
 	}
 }
@@ -280,7 +281,7 @@ func (p *Producer) flush(ctx context.Context) error {
 	done := p.slots.cut()
 	end := p.pipeline.BeginFlush()
 	defer end()
-	p.chains.eachLane((*lane).run)
+	p.chains.eachLane((*lane).flush)
 	select {
 	case <-done:
 		return nil
@@ -349,9 +350,8 @@ const callbackGrace = 30 * time.Second
 func (p *Producer) refuse() {
 	p.shut()
 	p.slots.close()
-	p.sending.Lock()
-	p.closed = true
-	p.sending.Unlock()
+	p.closed.Store(true)
+	p.chains.eachLane((*lane).drain)
 }
 
 func (p *Producer) errClosed() error { return fmt.Errorf("producer %w", klamm.ErrClosed) }
@@ -377,11 +377,12 @@ func (p *Producer) wakePump() {
 	}
 }
 
-func (p *Producer) isClosed() bool {
-	p.sending.RLock()
-	defer p.sending.RUnlock()
-	return p.closed
-}
+func (p *Producer) isClosed() bool { return p.closed.Load() }
 
 // Counts returns the identity of all records that the producer accepted.
-func (p *Producer) Counts() Counts { return p.tally.counts() }
+func (p *Producer) Counts() Counts {
+	// Slots that lanes have taken in advance are no records.
+	p.chains.eachLane(func(l *lane) { l.mu.Lock(); l.returnLot() })
+	defer p.chains.eachLane(func(l *lane) { l.mu.Unlock() })
+	return p.tally.counts()
+}

@@ -13,31 +13,66 @@ import (
 // completion: enough to run on_acknowledgement and the callback, never the
 // value. It is written by the goroutine that stages the record, then by the one
 // that judges it, then by the acknowledger, one after the other.
+//
+// It has the size of a cache line, since with many records in flight each line
+// that a record touches is read from far away. What few records need is in more.
 type slot struct {
-	ref   state.Ref
-	lane  *lane
-	tally *tally // of the pipeline that the record came from; nil for a Send
-	group *flushGroup
-	done  func(klamm.Result)
-	sync  chan klamm.Result // woken by the acknowledger; for Send
-
-	topic     string
-	partition int32
-	key       []byte // kept only where on_acknowledgement asks for it
-	headers   []klamm.Header
+	ref       state.Ref
+	lane      *lane
+	group     *flushGroup
+	done      func(klamm.Result)
 	timestamp int64
 	accepted  time.Duration // on the producer's monotonic clock
-	reserved  int
+	rest      *more         // kept with the slot; what it says is of this record if special
+	reserved  int32
+	special   bool
+	claimed   bool // the ledger must be told what became of it
+}
+
+// more is what a slot holds of records that need it.
+type more struct {
+	tally *tally   // of the pipeline that the record came from; nil for a Send
+	sync  *awaited // set by the acknowledger; for Send
+	index int      // of the result in sync
+	topic string   // of a record that waits for the one that it duplicates
+	kept  kept     // where on_acknowledgement asks for it
 
 	// What the acknowledgement tells plugins; see interceptor.Item.
-	offered     uint16
 	generations uint64
+	offered     uint16
 	link        uint16
 	reasonCode  uint16
-	claimed     bool // the ledger must be told what became of it
 	// dead is the verdict that sent the record to its dead-letter topic; the
 	// write now in flight is the dead letter's.
 	dead *deadVerdict
+}
+
+// more returns the rarer part, to be written.
+func (sl *slot) more() *more {
+	if !sl.special {
+		sl.special = true
+		if sl.rest == nil {
+			sl.rest = new(more)
+		}
+		*sl.rest = more{}
+	}
+	return sl.rest
+}
+
+var nothing more
+
+// seen returns the rarer part, to be read.
+func (sl *slot) seen() *more {
+	if sl.special {
+		return sl.rest
+	}
+	return &nothing
+}
+
+// kept is what on_acknowledgement asked to see of a record.
+type kept struct {
+	key     []byte
+	headers []klamm.Header
 }
 
 // deadVerdict is why a record is on its way to a dead-letter topic.
@@ -58,6 +93,7 @@ type slots struct {
 	made    int
 	free    []uint32
 	limit   int
+	lot     int // how many a lane takes in advance
 	serial  uint64
 	group   *flushGroup
 	open    []*flushGroup // groups that were closed and are not empty yet, oldest first
@@ -70,7 +106,64 @@ func newSlots(limit int) *slots {
 		limit = maxSlots
 	}
 	chunks := make([]*[slotChunk]slot, (limit+slotChunk-1)/slotChunk)
-	return &slots{limit: limit, chunks: chunks, group: newFlushGroup()}
+	return &slots{limit: limit, lot: max(1, min(limit/1024, lotMax)), chunks: chunks, group: newFlushGroup()}
+}
+
+// lotMax bounds a lot, so that lanes keep few slots from each other.
+const lotMax = 128
+
+// lot is slots that a lane has taken in advance, under one lock. They count as
+// taken, and their records as accepted, from then on: whoever wants to know
+// better has lanes give theirs back.
+type lot struct {
+	refs  []state.Ref
+	group *flushGroup
+}
+
+// fill takes free slots, at most a lot, and none while somebody waits for one.
+func (s *slots) fill(l *lot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.waiting) > 0 {
+		return
+	}
+	for len(l.refs) < s.lot {
+		i, ok := s.take()
+		if !ok {
+			break
+		}
+		l.refs = append(l.refs, s.number(i))
+	}
+	l.group = s.group
+	s.group.count += len(l.refs)
+}
+
+// giveBack takes a lot's slots back.
+func (s *slots) giveBack(l *lot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ref := range l.refs {
+		s.put(uint32(ref) & slotIndex)
+	}
+	l.group.count -= len(l.refs)
+	l.refs = l.refs[:0]
+	s.sweep()
+}
+
+// from takes the slot of one record out of a lot that is not empty.
+func (s *slots) from(l *lot) *slot {
+	last := len(l.refs) - 1
+	ref := l.refs[last]
+	l.refs = l.refs[:last]
+	sl := s.at(ref)
+	*sl = slot{ref: ref, group: l.group, rest: sl.rest}
+	return sl
+}
+
+// number makes the ref of a slot's next record.
+func (s *slots) number(i uint32) state.Ref {
+	s.serial++
+	return state.Ref(s.serial<<slotBits|uint64(i)) &^ seatRef
 }
 
 // at returns the slot of a ref or of an index.
@@ -169,11 +262,16 @@ func (s *slots) take() (uint32, bool) {
 
 // assign makes a slot a record's and counts it into the running flush group.
 func (s *slots) assign(i uint32) *slot {
-	s.serial++
 	sl := &s.chunks[i/slotChunk][i%slotChunk]
-	*sl = slot{ref: state.Ref(s.serial<<slotBits|uint64(i)) &^ seatRef, partition: klamm.NoPartition, group: s.group}
+	*sl = slot{ref: s.number(i), group: s.group, rest: sl.rest}
 	s.group.count++
 	return sl
+}
+
+// abandon takes back a slot that no record came into.
+func (s *slots) abandon(sl *slot) {
+	s.release([]state.Ref{sl.ref})
+	s.forget(sl.group, 1)
 }
 
 func (s *slots) put(i uint32) {
@@ -188,6 +286,9 @@ func (s *slots) put(i uint32) {
 
 // release frees slots; their groups still count the records until forget.
 func (s *slots) release(refs []state.Ref) {
+	if len(refs) == 0 {
+		return
+	}
 	s.mu.Lock()
 	for _, r := range refs {
 		s.put(uint32(r) & slotIndex)

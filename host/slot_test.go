@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/state"
@@ -148,6 +149,77 @@ func TestFlushGroups(t *testing.T) {
 	}
 	if !ended(s.cut()) {
 		t.Fatal("a flush of nothing does not end")
+	}
+}
+
+func TestLotsCountAsTakenUntilGivenBack(t *testing.T) {
+	s := newSlots(4096)
+	var l lot
+	s.fill(&l)
+	if len(l.refs) != 4 {
+		t.Fatalf("a lot of %d slots out of 4096, want 4", len(l.refs))
+	}
+	a := s.from(&l)
+	if s.at(a.ref) != a || a.group != l.group {
+		t.Fatalf("slot %+v does not come from the lot", a)
+	}
+	done := s.cut()
+	s.giveBack(&l)
+	select {
+	case <-done:
+		t.Fatal("the flush ended with a record in flight")
+	default:
+	}
+	s.forget(a.group, 1)
+	select {
+	case <-done:
+	default:
+		t.Fatal("slots that no record came into hold the flush up")
+	}
+	seen := map[state.Ref]bool{a.ref: true}
+	for range 4095 { // all but that of a
+		sl := mustAcquire(t, s)
+		if seen[sl.ref] {
+			t.Fatalf("ref %x was given out twice", sl.ref)
+		}
+		seen[sl.ref] = true
+	}
+}
+
+func TestLotsLeaveSlotsToThoseWhoWait(t *testing.T) {
+	s := newSlots(1)
+	held := mustAcquire(t, s)
+	got := make(chan *slot)
+	go func() {
+		sl, err := s.acquire(context.Background(), inTime())
+		if err != nil {
+			t.Error(err)
+		}
+		got <- sl
+	}()
+	awaitWaiting(t, s, 1)
+	s.release([]state.Ref{held.ref})
+	var l lot
+	s.fill(&l)
+	if len(l.refs) != 0 {
+		t.Fatal("a lot took the slot of somebody who waited for it")
+	}
+	s.abandon(<-got)
+	s.fill(&l)
+	if len(l.refs) != 1 {
+		t.Fatal("an abandoned slot is lost")
+	}
+	s.giveBack(&l)
+	s.close()
+	s.fill(&l)
+	if len(l.refs) != 0 {
+		t.Fatal("a closed producer gives out slots")
+	}
+}
+
+func TestSlotIsACacheLine(t *testing.T) {
+	if size := unsafe.Sizeof(slot{}); size > 64 {
+		t.Errorf("a slot has %d bytes, want at most 64", size)
 	}
 }
 

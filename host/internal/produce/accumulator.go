@@ -44,8 +44,6 @@ type partition struct {
 	topic    *topic
 	id       int32
 
-	queuedBytes atomic.Int64 // of the batches in queue
-
 	mu sync.Mutex
 	// queue holds the batches that wait for a request. Retries stand in front,
 	// in the order of inflight; only the last may be open.
@@ -57,9 +55,9 @@ type partition struct {
 	onWire int
 	wireAt *sender
 	// lastRaw is the size of the last batch that closed, a guess at the next.
-	lastRaw int
-	// appended counts records.
-	appended int64
+	lastRaw     int
+	queuedBytes int64 // of the batches in queue
+	appended    int64 // records
 
 	// owner sends for the leader; nil while there is no leader.
 	owner       *sender
@@ -74,6 +72,33 @@ type partition struct {
 type listed struct {
 	part    *partition
 	listing uint32
+}
+
+// Partition is a partition that records are appended to. It stays valid as long
+// as its pipeline.
+type Partition partition
+
+// Partition finds a partition for Append, once for many records.
+func (p *Pipeline) Partition(topic string, id int32) (*Partition, error) {
+	t, err := p.partition(topic, id)
+	return (*Partition)(t), err
+}
+
+// Append is Pipeline.Append for a record of this partition, whatever its Topic
+// and Partition say.
+func (t *Partition) Append(r *Record) error { return (*partition)(t).append(r) }
+
+// AppendAll appends records in their order under one lock. It returns how many
+// it took, and why it did not take the next.
+func (t *Partition) AppendAll(rs []Record) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range rs {
+		if err := (*partition)(t).appendLocked(&rs[i]); err != nil {
+			return i, err
+		}
+	}
+	return len(rs), nil
 }
 
 // partition returns the partition to append to.
@@ -136,9 +161,14 @@ func (p *Pipeline) each(f func(*partition)) {
 
 // append adds r to the open batch, or to a new one if it has no room.
 func (t *partition) append(r *Record) error {
-	p := t.pipeline
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	err := t.appendLocked(r)
+	t.mu.Unlock()
+	return err
+}
+
+func (t *partition) appendLocked(r *Record) error {
+	p := t.pipeline
 	// Close and a fatal error are looked at under the lock, so that whoever
 	// goes through all partitions afterwards finds every batch.
 	if err := p.refusal(); err != nil {
@@ -169,9 +199,16 @@ func (t *partition) append(r *Record) error {
 	b.grow(&p.pool, full)
 	b.add(r, size)
 	t.appended++
-	t.queuedBytes.Add(int64(full))
+	t.queuedBytes += int64(full)
 	t.announce(b, r.NewBatch)
 	return nil
+}
+
+// queued returns the bytes that wait for a request.
+func (t *partition) queued() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queuedBytes
 }
 
 // hasRoom reports whether a record of size bytes still fits the open batch, by
@@ -330,7 +367,7 @@ func (t *partition) take(s *sender, now time.Duration) *batch {
 	if b.open {
 		t.close(b)
 	}
-	t.queuedBytes.Add(-int64(b.raw))
+	t.queuedBytes -= int64(b.raw)
 	b.queued = false
 	b.wire = true
 	if t.pipeline.set.idempotent && b.stamp == nil {
@@ -362,7 +399,7 @@ func (t *partition) requeue(b *batch) {
 	}
 	b.queued = true
 	t.queue.insert(at, b)
-	t.queuedBytes.Add(int64(b.raw))
+	t.queuedBytes += int64(b.raw)
 	if !t.active {
 		t.activate()
 	}
@@ -378,5 +415,5 @@ func (t *partition) unqueue(b *batch) {
 	}
 	b.queued = false
 	b.open = false
-	t.queuedBytes.Add(-int64(b.raw))
+	t.queuedBytes -= int64(b.raw)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math/bits"
+	"slices"
 
 	"github.com/klamm-io/klamm"
 )
@@ -42,17 +43,21 @@ func recordSize(tsDelta int64, offsetDelta int32, key, value []byte, headers []k
 
 // appendRecord writes a record whose recordSize is size.
 func appendRecord(dst []byte, size int, tsDelta int64, offsetDelta int32, key, value []byte, headers []klamm.Header) []byte {
-	dst = appendVarint(dst, int64(size))
-	dst = append(dst, 0) // attributes: none are defined
-	dst = appendVarint(dst, tsDelta)
-	dst = appendVarint(dst, int64(offsetDelta))
-	dst = appendBytes(dst, key)
-	dst = appendBytes(dst, value)
-	dst = appendVarint(dst, int64(len(headers)))
+	at := len(dst)
+	dst = slices.Grow(dst, varintSize(int64(size))+size)[:at+varintSize(int64(size))+size]
+	r := dst[at:]
+	n := putVarint(r, int64(size))
+	r[n] = 0 // attributes: none are defined
+	n++
+	n += putVarint(r[n:], tsDelta)
+	n += putVarint(r[n:], int64(offsetDelta))
+	n += putBytes(r[n:], key)
+	n += putBytes(r[n:], value)
+	n += putVarint(r[n:], int64(len(headers)))
 	for i := range headers {
-		dst = appendVarint(dst, int64(len(headers[i].Key)))
-		dst = append(dst, headers[i].Key...)
-		dst = appendBytes(dst, headers[i].Value)
+		n += putVarint(r[n:], int64(len(headers[i].Key)))
+		n += copy(r[n:], headers[i].Key)
+		n += putBytes(r[n:], headers[i].Value)
 	}
 	return dst
 }
@@ -109,9 +114,24 @@ func bytesSize(b []byte) int {
 	return varintSize(int64(len(b))) + len(b)
 }
 
-func appendBytes(dst, b []byte) []byte {
-	if b == nil {
-		return append(dst, 1) // -1 in zigzag
+// putVarint writes v and returns how many bytes it takes.
+func putVarint(dst []byte, v int64) int {
+	u := uint64(v<<1) ^ uint64(v>>63)
+	n := 0
+	for ; u >= 0x80; n++ {
+		dst[n] = byte(u) | 0x80
+		u >>= 7
 	}
-	return append(appendVarint(dst, int64(len(b))), b...)
+	dst[n] = byte(u)
+	return n + 1
+}
+
+// putBytes writes nullable bytes and returns how many it takes.
+func putBytes(dst, b []byte) int {
+	if b == nil {
+		dst[0] = 1 // -1 in zigzag
+		return 1
+	}
+	n := putVarint(dst, int64(len(b)))
+	return n + copy(dst[n:], b)
 }

@@ -45,11 +45,14 @@ func (m *memory) reserve(ctx context.Context, n int, deadline time.Time) error {
 	if int64(n) > m.total {
 		return fmt.Errorf("%w: %d bytes, buffer_memory is %d", klamm.ErrRecordTooLarge, n, m.total)
 	}
-	if m.waiting.Load() == 0 && m.take(int64(n)) {
+	if m.try(int64(n)) {
 		return nil
 	}
 	return m.wait(ctx, int64(n), deadline)
 }
+
+// try takes n bytes if they are there and nobody waits for any.
+func (m *memory) try(n int64) bool { return m.waiting.Load() == 0 && m.take(n) }
 
 // take takes n bytes if they are there.
 func (m *memory) take(n int64) bool {

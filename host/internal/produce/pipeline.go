@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	goruntime "runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,9 @@ type Pipeline struct {
 
 	sendersMu sync.Mutex
 	senders   map[int32]*sender
+
+	// full is how many senders wait for an answer before they can send more.
+	full atomic.Int32
 
 	flushes atomic.Int32
 	closing atomic.Bool
@@ -150,6 +154,10 @@ func (p *Pipeline) Reserve(ctx context.Context, n int, deadline time.Time) error
 	return p.mem.reserve(ctx, n, deadline)
 }
 
+// TryReserve is Reserve for those who do not wait. It reports whether it has the
+// bytes; without, Reserve knows why.
+func (p *Pipeline) TryReserve(n int) bool { return p.mem.try(int64(n)) }
+
 // Overdraw takes n bytes without waiting: a record has grown after Reserve.
 func (p *Pipeline) Overdraw(n int) { p.mem.overdraw(n) }
 
@@ -166,6 +174,35 @@ func (p *Pipeline) Append(r *Record) error {
 	return t.append(r)
 }
 
+// Breathe lets senders and the readers of answers run. Who appends without a
+// pause calls it after each BreatheBytes or so: where Go has one processor only, a
+// goroutine that never waits gives it up every 10 ms, and answers are not looked
+// at until nothing else can run. Meanwhile megabytes pile up that are in no
+// cache any more when they are sent. With more processors it does nothing.
+func (p *Pipeline) Breathe() {
+	if goruntime.GOMAXPROCS(0) > 1 {
+		return
+	}
+	if p.full.Load() == 0 || p.mem.total-p.mem.free.Load() < backlog {
+		goruntime.Gosched()
+		return
+	}
+	// Gosched would find somebody who can run, us, and not look at the network.
+	// This ends as soon as an answer is there, and after a millisecond at the
+	// latest. Nobody sends less for it: there is more to send than goes.
+	time.Sleep(breath)
+}
+
+const (
+	// BreatheBytes is how much may be appended between two calls of Breathe.
+	BreatheBytes = 128 << 10
+	// backlog is how many bytes, in flight or waiting, are enough for senders
+	// to go on without us.
+	backlog = 1 << 20
+	// breath is too long to be over before the network has been looked at.
+	breath = 20 * time.Microsecond
+)
+
 // Load sets dst to the bytes that are queued for each partition of the topic,
 // in their order, and returns it. A topic that had no record yet gives none.
 func (p *Pipeline) Load(topic string, dst []uint32) []uint32 {
@@ -175,7 +212,7 @@ func (p *Pipeline) Load(topic string, dst []uint32) []uint32 {
 		return dst
 	}
 	for _, part := range *t.parts.Load() {
-		dst = append(dst, uint32(min(max(part.queuedBytes.Load(), 0), math.MaxUint32)))
+		dst = append(dst, uint32(min(part.queued(), math.MaxUint32)))
 	}
 	return dst
 }
@@ -287,8 +324,8 @@ func (p *Pipeline) Stats() Stats {
 		s.ProducerID, s.ProducerEpoch = id.producerID, id.epoch
 	}
 	p.each(func(t *partition) {
-		s.QueuedBytes += t.queuedBytes.Load()
 		t.mu.Lock()
+		s.QueuedBytes += t.queuedBytes
 		s.RecordsAppended += t.appended
 		t.mu.Unlock()
 	})

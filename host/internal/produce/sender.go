@@ -48,6 +48,7 @@ type sender struct {
 	blocked atomic.Int64
 
 	// The rest belongs to the goroutine.
+	full    bool         // counted in Pipeline.full
 	ended   []endedBatch // given up by partition.look, to be completed
 	active  []listed
 	cursor  int // where the next request begins to gather
@@ -162,6 +163,7 @@ func (s *sender) stop() {
 func (s *sender) turn() (next time.Duration, deaf bool) {
 	for {
 		s.collect()
+		s.fill(false)
 		if len(s.active) == 0 {
 			s.blocked.Store(0)
 			return never, false
@@ -185,6 +187,7 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 		}
 		if !s.conn.room(now) {
 			s.block(now)
+			s.fill(true)
 			return never, true
 		}
 		s.blocked.Store(0)
@@ -201,6 +204,19 @@ func (s *sender) turn() (next time.Duration, deaf bool) {
 func (s *sender) block(now time.Duration) {
 	if s.blocked.Load() == 0 {
 		s.blocked.Store(int64(max(now, 1)))
+	}
+}
+
+// fill notes whether the sender waits for an answer before it can send more.
+func (s *sender) fill(full bool) {
+	if full == s.full {
+		return
+	}
+	s.full = full
+	if full {
+		s.pipeline.full.Add(1)
+	} else {
+		s.pipeline.full.Add(-1)
 	}
 }
 
