@@ -49,7 +49,7 @@ func (r Row) Validate() error {
 }
 
 // WriteJSON writes one object a line.
-func WriteJSON(w io.Writer, rows []Row) error {
+func WriteJSON[R any](w io.Writer, rows []R) error {
 	e := json.NewEncoder(w)
 	for _, r := range rows {
 		if err := e.Encode(r); err != nil {
