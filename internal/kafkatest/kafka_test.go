@@ -120,7 +120,7 @@ func TestJavaAndGoReadTheSame(t *testing.T) {
 	if got != want.String() {
 		t.Errorf("the console consumer printed %q, want %q", got, want.String())
 	}
-	if n, err := c.Count(ctx, "words"); err != nil || n != 100 {
+	if n, err := c.Count(ctx, "words", 100); err != nil || n != 100 {
 		t.Errorf("the console consumer finds %d records: %v", n, err)
 	}
 	batches, err := c.Batches(ctx, "words")

@@ -36,20 +36,17 @@ func Java(ctx context.Context, class string, args ...string) (string, error) {
 // committed ones alone, and returns what it prints. Further arguments, such as
 // "--formatter-property", "print.key=true", are the tool's own.
 func (c *Cluster) Consume(ctx context.Context, topic string, n int, args ...string) (string, error) {
-	return c.consume(ctx, topic, append([]string{"--max-messages", strconv.Itoa(n), "--timeout-ms", "60000"}, args...)...)
-}
-
-func (c *Cluster) consume(ctx context.Context, topic string, args ...string) (string, error) {
 	return Java(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", append([]string{
 		"--bootstrap-server", strings.Join(c.Addrs(), ","), "--topic", topic, "--from-beginning", "--isolation-level", "read_committed",
+		"--max-messages", strconv.Itoa(n), "--timeout-ms", "120000", // a coordinator may be on its way
 	}, args...)...)
 }
 
 // Count returns how many records of a topic Java's console consumer finds, each
-// at a place of its own.
-func (c *Cluster) Count(ctx context.Context, topic string) (int, error) {
-	out, err := c.consume(ctx, topic, "--timeout-ms", "5000", // without a record: the end
-		"--formatter-property", "print.value=false", "--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true")
+// at a place of its own. It looks for n and no more.
+func (c *Cluster) Count(ctx context.Context, topic string, n int) (int, error) {
+	out, err := c.Consume(ctx, topic, n, "--formatter-property", "print.value=false",
+		"--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true")
 	places := map[string]bool{}
 	for line := range strings.Lines(out) {
 		if places[line] {
