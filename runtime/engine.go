@@ -60,12 +60,12 @@ func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	e.cache = e.openCache()
-	// Debug sections are not parsed: they are input like any other, and a module
-	// needs none to run.
+	// The meter has replaced a module's debug sections, which are input like any
+	// other, by some that have the engine tell the offsets of instructions.
 	rc := wazero.NewRuntimeConfig().
 		WithCoreFeatures(wasmFeatures).
 		WithMemoryLimitPages(memoryPages).
-		WithDebugInfoEnabled(false).
+		WithDebugInfoEnabled(true).
 		WithCompilationCache(e.cache)
 	e.rt = wazero.NewRuntimeWithConfig(ctx, rc)
 	err := registerHost(ctx, e.rt)

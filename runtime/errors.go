@@ -23,7 +23,9 @@ type TrapError struct {
 	Plugin string
 	Export string
 	Trap   string // WebAssembly's word for it, or "proc_exit(n)"
-	Stack  string // guest functions, innermost first, one a line; may be empty
+	// Stack is the guest's functions, innermost first, one a line, with " at
+	// file:line" where the module has line tables; it may be empty. It is escaped.
+	Stack string
 	// Said is what the guest logged as an error or wrote to stderr during the call:
 	// escaped lines, at most 1 KiB. Its first line is part of the error's text.
 	Said string

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/klamm-io/klamm/runtime/guard"
+	"github.com/klamm-io/klamm/runtime/internal/lines"
 	"github.com/klamm-io/klamm/runtime/meter"
 	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/tetratelabs/wazero"
@@ -24,6 +25,7 @@ type Module struct {
 	manifest Manifest
 	metered  meter.Result // without its bytes
 	restores bool         // its instances can be restored
+	lines    func() *lines.Table
 	compiled wazero.CompiledModule
 
 	mu   sync.Mutex
@@ -54,9 +56,11 @@ func (e *Engine) Compile(ctx context.Context, name string, wasm []byte) (*Module
 		return nil, &LoadError{Name: name, Problems: []string{"compile: " + err.Error()}}
 	}
 	metered.Wasm = nil
+	table := linesOf(metered.Debug)
+	metered.Debug = nil
 	m := &Module{
 		name: name, digest: Digest(wasm), size: len(wasm),
-		facts: facts, manifest: manifest, metered: *metered, restores: restorable(metered), compiled: compiled, refs: 1,
+		facts: facts, manifest: manifest, metered: *metered, restores: restorable(metered), lines: table, compiled: compiled, refs: 1,
 	}
 	for _, im := range facts.Imports {
 		m.imports = append(m.imports, im.Module+"."+im.Name)

@@ -29,7 +29,7 @@ func (in *instance) fault(err error, export string, limit time.Duration) error {
 	default:
 		fault.Trap = trapOf(err)
 	}
-	fault.Stack = stackOf(err)
+	fault.Stack = in.module.stackOf(err)
 	return fault
 }
 
@@ -42,17 +42,6 @@ const (
 func trapOf(err error) string {
 	text, _, _ := strings.Cut(err.Error(), engineStackMark)
 	return strings.TrimPrefix(text, engineTrapPrefix)
-}
-
-// stackOf takes the guest's stack out of the engine's error.
-func stackOf(err error) string {
-	_, stack, ok := strings.Cut(err.Error(), engineStackMark)
-	if !ok {
-		return ""
-	}
-	stack, _, _ = strings.Cut(stack, "\n\n")
-	// Each line is "module.function(types)"; modules have no names here.
-	return strings.TrimPrefix(strings.ReplaceAll(stack, "\n\t.", "\n"), ".")
 }
 
 // flush ends lines that the guest began to print.

@@ -79,7 +79,7 @@ type goSource struct {
 }
 
 // buildFlags make the same bytes from the same sources wherever they lie.
-var buildFlags = []string{"-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
+var buildFlags = []string{"-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-w -buildid="}
 
 // manifestFile is the name of a manifest beside the source.
 const manifestFile = "klamm.json"

@@ -10,6 +10,8 @@ func (m *module) writeBodies() error {
 			continue
 		}
 		r := s.body
+		m.offsets.origin = s.body.base
+		m.offsets.wanted = m.res.Debug[debugLine] != nil
 		m.code = make([]byte, 0, len(r.b)+len(r.b)/16)
 		for fn := range r.count("bodies", 3) {
 			body := r.sub(r.u32())
@@ -51,26 +53,28 @@ func (m *module) writeBody(t funcType, r reader) error {
 	if f.nesting {
 		m.body = m.appendBlockType(append(m.body, opBlock), t.results)
 	}
-	m.writeEdited(&f, r.b, r.p)
+	m.writeEdited(&f, &r)
 	if f.nesting {
 		m.body = append(f.depth(m.body, opI32Add), opEnd)
 	}
-	m.code = append(appendU32(m.code, uint32(len(m.body))), m.body...)
+	m.code = appendU32(m.code, uint32(len(m.body)))
+	m.offsets.placed(len(m.code))
+	m.code = append(m.code, m.body...)
 	return nil
 }
 
 // maxLocals is what engines in browsers allow, parameters included.
 const maxLocals = 50_000
 
-// writeEdited copies a body's instructions from head on with the scanner's
-// edits.
-func (m *module) writeEdited(f *frameCode, b []byte, head int) {
-	copied := head
+// writeEdited copies a body's instructions with the scanner's edits.
+func (m *module) writeEdited(f *frameCode, r *reader) {
+	b, copied := r.b, r.p
 	for i := range m.scan.edits[1:] {
 		e := &m.scan.edits[1+i]
 		if e.kind == editReturn && !f.nesting {
 			continue
 		}
+		m.offsets.copied(len(m.body), r.base+copied, e.at-copied)
 		m.body = append(m.body, b[copied:e.at]...)
 		copied = e.end
 		switch e.kind {
@@ -86,5 +90,6 @@ func (m *module) writeEdited(f *frameCode, b []byte, head int) {
 			m.body = f.bulk(m.body, b[e.at:e.end], uint32(e.cost))
 		}
 	}
+	m.offsets.copied(len(m.body), r.base+copied, len(b)-copied)
 	m.body = append(m.body, b[copied:]...)
 }

@@ -32,8 +32,8 @@
 // custom section name follow. Functions without a name are named "$" and the
 // number that they had. Nothing else is renumbered. Custom sections are kept
 // except for debug information (.debug_*, source maps) and what linkers leave
-// (reloc.*, linking), which hold offsets of code that has moved: a trap's stack
-// names functions, but no lines.
+// (reloc.*, linking), which hold offsets of code that has moved. Line tables are
+// handed out instead, with a map from the code's new offsets to its old ones.
 //
 // # Sound, and about right
 //

@@ -81,6 +81,11 @@ type Result struct {
 	ChangesTables bool
 	// DropsSegments says that there is a data.drop or elem.drop.
 	DropsSegments bool
+	// Debug are custom sections with line tables and what these refer to, by name,
+	// nil if there are none or they are large. Offsets lead from the metered code to
+	// the code that they speak of.
+	Debug   map[string][]byte
+	Offsets Offsets
 	// Checks is the number of places that charge fuel.
 	Checks int
 	// Added is the number of bytes that the module became longer by.

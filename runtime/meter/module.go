@@ -82,6 +82,8 @@ type module struct {
 	code        []byte // rewritten bodies
 	body        []byte // the one being rewritten
 	scan        scanner
+	offsets     offsets
+	debugSize   int
 }
 
 // survey reads everything but code, so that write knows what is where.
@@ -130,8 +132,11 @@ func (m *module) surveySection(s *section, r *reader) {
 	case secCustom:
 		s.name = string(r.name())
 		s.body.p = r.p
-		if s.name == "name" {
+		switch s.name {
+		case "name":
 			m.surveyNames(r)
+		case debugLine, debugLineStr, debugStr:
+			m.surveyDebug(s.name, r)
 		}
 		return
 	case secType:

@@ -12,7 +12,9 @@ func (m *module) write() error {
 	if err := m.writeBodies(); err != nil {
 		return fmt.Errorf("section code: %w", err)
 	}
+	own := len(m.code)
 	m.prepareHelpers()
+	m.res.Offsets = m.offsets.finish(own, len(appendU32(nil, uint32(len(m.funcs)+len(m.helperList)))))
 	m.out = make([]byte, 0, len(m.in)+len(m.in)/8+4096)
 	m.out = append(m.out, m.in[:preambleSize]...)
 	next := secType
@@ -32,6 +34,7 @@ func (m *module) write() error {
 	for ; next < len(sectionOrder); next++ {
 		m.writeSection(sectionAt(next), nil)
 	}
+	m.writeOffsets()
 	return m.writeNames()
 }
 
