@@ -124,7 +124,7 @@ func TestA7_ReplyLostForOneOfFive(t *testing.T) {
 func TestA8_BrokersAwayWhileSendsFail(t *testing.T) {
 	t.Parallel()
 	tr, ctx := start(t, trial.Options{InFlight: 1000, Config: func(c *host.Config) {
-		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(100), soon(150), ms(1)
+		c.Producer.RequestTimeout, c.Producer.DeliveryTimeout, c.Producer.Linger = soon(1000), soon(1500), ms(1)
 	}})
 	must(t, tr.Load(ctx, records(500)))
 	must(t, tr.Producer.Flush(ctx)) // metadata is there
