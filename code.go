@@ -336,6 +336,11 @@ func (e *BrokerError) Is(target error) bool {
 		return e.Code == CodeMessageTooLarge || e.Code == CodeRecordListTooLarge
 	case ErrFenced:
 		return e.Code == CodeProducerFenced
+	case ErrFatal:
+		return e.Code == CodeProducerFenced || e.Code == CodeClusterAuthorizationFailed ||
+			e.Code == CodeTransactionalIdAuthorizationFailed || e.Code == CodeUnsupportedVersion
+	case ErrAbortable:
+		return e.Code == CodeTransactionAbortable
 	}
 	other, ok := target.(*BrokerError)
 	return ok && other.Code == e.Code

@@ -28,8 +28,25 @@ var (
 	ErrUnknownTopic = errors.New("unknown topic")
 	// ErrInvalidPartition: the partition is negative or the topic has fewer.
 	ErrInvalidPartition = errors.New("invalid partition")
-	// ErrFenced: another producer with the same identity took over. Fatal.
-	ErrFenced = errors.New("fenced")
+	// ErrFenced: another producer with the same identity took over. It is an
+	// ErrFatal too.
+	ErrFenced = fmt.Errorf("fenced: %w", ErrFatal)
+	// ErrFatal: the producer can write nothing any more. Close it and open a new
+	// one.
+	ErrFatal = errors.New("fatal")
+	// ErrAbortable: the transaction cannot be committed. Abort it, then do its
+	// work again.
+	ErrAbortable = errors.New("the transaction must be aborted")
+	// ErrTransactionAborted: the record was not written, because its transaction
+	// was aborted first. Send it again in another one (KIP-654).
+	ErrTransactionAborted = errors.New("transaction aborted")
+	// ErrTransactionState: the call is not allowed in the state that the
+	// transaction is in, such as a Send outside of one. Nothing has changed.
+	ErrTransactionState = errors.New("not allowed in this state of the transaction")
+	// ErrDuplicatePending: the record's id belongs to a record in flight outside
+	// of this transaction, and no transaction waits for another. Abort this one
+	// and send its records again. It is an ErrAbortable too.
+	ErrDuplicatePending = fmt.Errorf("a duplicate is in flight outside of the transaction: %w", ErrAbortable)
 	// ErrBrokerUnreachable: no broker could be reached or let us in.
 	ErrBrokerUnreachable = errors.New("no broker reachable")
 	// ErrTopicRefused: a plugin chose a topic that its configuration does not

@@ -23,6 +23,7 @@ import (
 // whole batch.
 type completed struct {
 	batch   *batchEnd // nil for one record, which the rest is about
+	end     *txnEnd   // not nil: no record, but the end of a transaction
 	slot    *slot
 	result  klamm.Result
 	retried bool
@@ -73,6 +74,7 @@ type acknowledger struct {
 	// records of batches that somebody waits for besides the callback.
 	batches  []*batchEnd
 	alone    []completed
+	ends     []*txnEnd
 	specials []special
 	notes    []note
 
@@ -164,16 +166,27 @@ func (a *acknowledger) process(work []completed) {
 	for i := range work {
 		if b := work[i].batch; b != nil {
 			a.begin(b, nowMS)
+		} else if end := work[i].end; end != nil {
+			a.ends = append(a.ends, end)
 		} else {
 			a.alone = append(a.alone, work[i])
 		}
 	}
 	a.settle()
 	a.settleAlone(nowMS)
+	for _, end := range a.ends { // all records of its transaction came before it
+		a.claimed = true
+		a.free(a.p.txn.end(end, nowMS))
+	}
 	if a.claimed {
 		a.claimed = false
 		a.p.ledger.Flush()
 	}
+	for i, end := range a.ends {
+		close(end.done)
+		a.ends[i] = nil
+	}
+	a.ends = a.ends[:0]
 	// From here on everybody is told.
 	a.notifyPlugins(a.alone, now)
 	a.finishBatches()
@@ -191,7 +204,7 @@ func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 	unknown := errors.Is(b.Err, klamm.ErrOutcomeUnknown)
 	for i, ref := range b.Refs {
 		sl := a.p.slots.at(state.Ref(ref))
-		if b.RecordErrs != nil || sl.lane.wants.any || sl.seen().dead != nil {
+		if b.RecordErrs != nil || sl.lane.wants.any || sl.txn != 0 || sl.seen().dead != nil {
 			b.calls[i] = call{}
 			a.alone = append(a.alone, b.alone(i, sl))
 			continue
@@ -303,14 +316,21 @@ func (a *acknowledger) settle() {
 	}
 	a.claimed = true
 	a.resolved = a.p.ledger.SettleAll(a.owners, a.fates, a.resolved[:0])
-	for _, r := range a.resolved {
-		if !resolveSeat(r) {
-			a.alone = append(a.alone, waiterEnd(a.p.slots.at(r.Waiter), r))
-		}
-	}
+	a.free(a.resolved)
 	clear(a.fates)
 	a.owners, a.fates = a.owners[:0], a.fates[:0]
 	clear(a.resolved)
+}
+
+// free completes records that waited, or has the producer do it whose they are.
+func (a *acknowledger) free(waiters []state.Resolution) {
+	for _, r := range waiters {
+		if number, ok := producerOf(r.Waiter); ok && number == a.p.number {
+			a.alone = append(a.alone, waiterEnd(a.p.slots.at(r.Waiter), r))
+		} else if !resolveSeat(r) {
+			a.p.producers.completeWaiter(r)
+		}
+	}
 }
 
 // settleAlone settles the claims of single records, and of those that their
@@ -318,7 +338,13 @@ func (a *acknowledger) settle() {
 func (a *acknowledger) settleAlone(nowMS int64) {
 	for i := 0; i < len(a.alone); {
 		for ; i < len(a.alone); i++ {
-			if c := &a.alone[i]; c.slot.claimed {
+			c := &a.alone[i]
+			switch {
+			case !c.slot.claimed:
+			case c.slot.txn != 0 && c.result.Outcome == klamm.Written:
+				a.claimed = true
+				a.free(a.p.txn.tentative(c, settlement(c, nowMS), nil))
+			default:
 				a.fate(c.slot.ref, settlement(c, nowMS))
 			}
 		}
@@ -371,6 +397,9 @@ func ackOf(c *completed, now time.Duration) interceptor.Ack {
 	if c.retried {
 		ack.Flags |= abi.AckRetried
 	}
+	if errors.Is(c.result.Err, klamm.ErrTransactionAborted) {
+		ack.Flags |= abi.AckAborted
+	}
 	return ack
 }
 
@@ -389,6 +418,8 @@ func ackCode(r *klamm.Result) int32 {
 		return abi.ErrPlugin
 	case errors.As(r.Err, &broker):
 		return int32(broker.Code)
+	case errors.Is(r.Err, klamm.ErrTransactionAborted):
+		return abi.ErrAborted
 	case errors.Is(r.Err, klamm.ErrBufferFull):
 		return abi.ErrBuffer
 	case errors.Is(r.Err, klamm.ErrTimeout):
@@ -406,6 +437,9 @@ func (a *acknowledger) finish(work []completed) {
 		c := &work[i]
 		sl := c.slot
 		a.p.tally.complete(c.result.Outcome, 1)
+		if sl.txn != 0 {
+			a.p.txn.count(c)
+		}
 		if sl.special {
 			sl.rest.tell(c.result)
 		}

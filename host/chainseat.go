@@ -202,7 +202,7 @@ func resolveSeat(r state.Resolution) bool {
 func (h *Host) settle(ref state.Ref, s state.Settlement) {
 	for _, r := range h.ledger.Settle(ref, s) {
 		if !resolveSeat(r) {
-			h.producer.completeWaiter(h.producer.slots.at(r.Waiter), r)
+			h.producers.completeWaiter(r)
 		}
 	}
 }

@@ -15,9 +15,10 @@ import (
 //
 // A record is handled when the handler has returned nil for it, or when a plugin
 // dropped or dead-lettered it. Only the offsets of handled records are ever
-// committed, in the order of each partition: every auto_commit_interval_ms
-// unless enable_auto_commit is false, when Commit is called, before partitions go
-// to another member, and at the end. on_commit follows each commit that succeeded.
+// committed, in the order of each partition: every auto_commit_interval_ms, before
+// partitions go to another member, at the end, and when Commit is called. With
+// enable_auto_commit = false it is Commit alone that commits. on_commit follows
+// each commit that succeeded.
 //
 // Its methods are safe for concurrent use.
 type Consumer struct {
@@ -44,6 +45,7 @@ func (h *Host) Consumer(topics ...string) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.manual = every == 0
 	return &Consumer{h: h, c: c}, nil
 }
 
@@ -74,6 +76,12 @@ func (c *Consumer) Run(ctx context.Context, f Handler) error {
 // Commit commits the offsets of all records handled so far and waits for the
 // broker's answer (Kafka's commitSync). The handler may call it.
 func (c *Consumer) Commit(ctx context.Context) error { return c.c.commit(ctx) }
+
+// GroupMetadata says as which member of the group the consumer reads now, for
+// Producer.SendOffsets. It changes with every rebalance, so take it for each
+// transaction. A consumer whose offsets are committed in transactions has
+// enable_auto_commit = false.
+func (c *Consumer) GroupMetadata() GroupMetadata { return c.c.groupMetadata() }
 
 // Pause stops the fetching of partitions until Resume. What was fetched before
 // is still handled.

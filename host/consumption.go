@@ -22,8 +22,10 @@ import (
 type consumption struct {
 	h       *Host
 	name    string
+	groupID string
 	log     *slog.Logger
 	every   time.Duration // between commits; 0: only when asked
+	manual  bool          // nothing is committed but by Commit
 	group   *consume.Group
 	lane    *consumeLane
 	tally   tally
@@ -111,7 +113,7 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	for tp, pr := range gone {
 		if !lost {
 			awaitDrained(ctx, pr)
-			if at, moved := pr.toCommit(); moved {
+			if at, moved := pr.toCommit(); moved && !c.manual {
 				offsets[tp] = at
 			}
 		}
@@ -309,6 +311,12 @@ func (c *consumption) confirm(parts map[klamm.TopicPartition]*progress, offsets 
 	if len(c.ends) == 0 {
 		c.stop(errReachedEnd)
 	}
+}
+
+func (c *consumption) groupMetadata() GroupMetadata {
+	m := GroupMetadata{Group: c.groupID}
+	m.Generation, m.Member, m.Instance = c.group.Membership()
+	return m
 }
 
 func (c *consumption) stats() PipelineStats {

@@ -42,6 +42,15 @@ func (t *tally) complete(o klamm.Outcome, n int) {
 	t.inFlight.Add(-int64(n))
 }
 
+// revoke makes completed records failed ones: their transaction was aborted. What
+// plugins dropped stays dropped.
+func (t *tally) revoke(n *[klamm.Failed + 1]int64) {
+	for _, o := range []klamm.Outcome{klamm.Written, klamm.DeadLettered} {
+		t.outcome[o].Add(-n[o])
+		t.outcome[klamm.Failed].Add(n[o])
+	}
+}
+
 // counts reads until it sees a state in which nothing moved, so that a live
 // figure balances too; after a few tries it takes what it has.
 func (t *tally) counts() Counts {

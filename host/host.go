@@ -31,6 +31,7 @@ type Host struct {
 
 	stopEmbedded func() error
 	cluster      *cluster.Cluster
+	producers    producers
 	producer     *Producer
 
 	clock *clock
@@ -105,10 +106,10 @@ func (h *Host) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if h.producer, err = newProducer(h, h.cluster); err != nil {
+	if h.producer, err = newProducer(h, &h.cfg.Producer, h.chains); err != nil {
 		return err
 	}
-	return h.openLanes(ctx)
+	return h.openLanes(ctx, h.producer)
 }
 
 func (h *Host) connect(ctx context.Context) error {

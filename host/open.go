@@ -13,12 +13,13 @@ import (
 	"github.com/klamm-io/klamm/state"
 )
 
-// openLanes gives each chain its lanes, with an instance of every plugin.
-func (h *Host) openLanes(ctx context.Context) error {
-	for _, run := range h.chains.runs {
+// openLanes gives each chain of a producer its lanes, with an instance of every
+// plugin.
+func (h *Host) openLanes(ctx context.Context, p *Producer) error {
+	for _, run := range p.chains.runs {
 		lanes := max(1, h.cfg.Chain[run.name].Lanes)
 		for i := range lanes {
-			if err := h.openLane(ctx, run, i, lanes); err != nil {
+			if err := h.openLane(ctx, p, run, i, lanes); err != nil {
 				return fmt.Errorf("chain %q: %w", run.name, err)
 			}
 		}
@@ -26,7 +27,7 @@ func (h *Host) openLanes(ctx context.Context) error {
 	return nil
 }
 
-func (h *Host) openLane(ctx context.Context, run *chainRun, i, lanes int) error {
+func (h *Host) openLane(ctx context.Context, p *Producer, run *chainRun, i, lanes int) error {
 	link, err := run.chain.Lane(ctx, i, lanes)
 	if err != nil {
 		return err
@@ -36,7 +37,7 @@ func (h *Host) openLane(ctx context.Context, run *chainRun, i, lanes int) error 
 	if err != nil {
 		return fmt.Errorf("partitioner: %w", err)
 	}
-	l := newLane(h.producer, run, i, link, newPlacer(chosen, fallback))
+	l := newLane(p, run, i, link, newPlacer(chosen, fallback))
 	l.wants = ackWantsOf(link)
 	l.direct = len(h.cfg.Chain[run.name].OnSend) == 0 && l.placer.batched == nil
 	run.lanes = append(run.lanes, l)
@@ -58,7 +59,7 @@ func (h *Host) newConsumption(group, instance string, topics []string, run *chai
 		return nil, err
 	}
 	c := &consumption{
-		h: h, name: group, log: h.log, every: every, lane: &consumeLane{link: link},
+		h: h, name: group, groupID: group, log: h.log, every: every, lane: &consumeLane{link: link},
 		parts: map[klamm.TopicPartition]*progress{},
 	}
 	c.group, err = consume.NewGroup(h.cluster, &h.cfg.Consumer, group, instance, topics, c, h.log)

@@ -110,6 +110,18 @@ func (k *park) next(name string) []parkedRecord {
 	return recs
 }
 
+// expel fails all that waits.
+func (k *park) expel(err error) {
+	k.topics.Lock()
+	var all []parkedRecord
+	for name, recs := range k.held {
+		all = append(all, recs...)
+		k.held[name] = nil // the topic's task ends with the next look
+	}
+	k.topics.Unlock()
+	k.release(all, err)
+}
+
 func (k *park) release(recs []parkedRecord, err error) {
 	for start := 0; start < len(recs); {
 		end := start + 1

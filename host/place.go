@@ -208,7 +208,7 @@ func (pl *placer) claimMemory(l *lane, t *placement) error {
 func (t *placement) produceRecord(timestampMS int64) produce.Record {
 	rec := produce.Record{
 		TimestampMS: timestampMS, Key: t.record.Key, Value: t.record.Value, Headers: t.record.Headers,
-		Ref: uint64(t.slot.ref), Reserved: int(t.slot.reserved),
+		Ref: uint64(t.slot.ref), Reserved: int(t.slot.reserved), Txn: uint32(t.slot.txn),
 	}
 	t.slot.reserved = 0
 	return rec

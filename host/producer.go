@@ -28,16 +28,21 @@ type Producer struct {
 	ledger   *state.Ledger
 	chains   *chains
 	pipeline *produce.Pipeline
-	slots    *slots
-	park     *park
-	facts    interceptor.TopicFacts
-	clock    *clock
-	tally    tally
-	flushed  atomic.Int64 // nanoseconds spent in Flush
+	// producers is where those of the host are found by their numbers.
+	producers *producers
+	number    uint8 // among the host's; refs have it
+	slots     *slots
+	park      *park
+	facts     interceptor.TopicFacts
+	clock     *clock
+	tally     tally
+	txn       *transactions // nil without a transactional_id
+	flushed   atomic.Int64  // nanoseconds spent in Flush
 
-	acker  acknowledger
-	notes  handoff[note]
-	pumped chan struct{}
+	acker     acknowledger
+	ackerGone chan struct{} // closed when it runs no more
+	notes     handoff[note]
+	pumped    chan struct{}
 
 	// open ends when Close begins: it wakes whoever waits in a Send. ctx ends
 	// when Close gives up what waits for metadata.
@@ -53,11 +58,19 @@ type Producer struct {
 	callbacks notifying
 }
 
-func newProducer(h *Host, c *cluster.Cluster) (*Producer, error) {
+// newProducer starts a producer with the lanes of its own in ch.
+func newProducer(h *Host, cfg *ProducerConfig, ch *chains) (*Producer, error) {
 	p := &Producer{
-		cfg: &h.cfg.Producer, log: h.log, cluster: c, ledger: h.ledger, chains: h.chains,
-		slots: newSlots(h.cfg.Producer.Slots), clock: h.clock, pumped: make(chan struct{}, 1),
+		cfg: cfg, log: h.log, cluster: h.cluster, ledger: h.ledger, chains: ch,
+		slots: newSlots(cfg.Slots), clock: h.clock, pumped: make(chan struct{}, 1), ackerGone: make(chan struct{}),
 	}
+	if cfg.TransactionalID != "" {
+		p.txn = newTransactions(p)
+	}
+	if err := h.producers.add(p); err != nil {
+		return nil, err
+	}
+	p.producers = &h.producers
 	p.notes = newHandoff[note]()
 	p.acker = acknowledger{p: p, queue: newHandoff[completed](), acks: map[*lane][]interceptor.Ack{}}
 	p.park = newPark(p)
@@ -65,12 +78,13 @@ func newProducer(h *Host, c *cluster.Cluster) (*Producer, error) {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.open, p.shut = context.WithCancel(p.ctx)
 	var err error
-	if p.pipeline, err = produce.New(p.cfg, c, p.complete, h.log); err != nil {
+	if p.pipeline, err = produce.New(p.cfg, p.cluster, p.complete, h.log); err != nil {
 		p.cancel()
+		h.producers.remove(p)
 		return nil, err
 	}
 	p.stages.Add(3)
-	go func() { defer p.stages.Done(); p.acker.run(); p.notes.close() }()
+	go func() { defer p.stages.Done(); p.acker.run(); close(p.ackerGone); p.notes.close() }()
 	go func() { defer p.stages.Done(); p.runNotifier() }()
 	go func() { defer p.stages.Done(); p.pump() }()
 	return p, nil
@@ -173,6 +187,12 @@ func (p *Producer) accept(ctx context.Context, rec *klamm.Record, from origin) (
 	if c == nil {
 		c = to.chain
 	}
+	txn := uint32(0)
+	if p.txn != nil {
+		if txn = p.txn.number.Load(); txn == 0 {
+			return nil, fmt.Errorf("send to %q: no transaction is open: %w", rec.Topic, klamm.ErrTransactionState)
+		}
+	}
 	l := c.lane(rec)
 	sl, err := p.reserve(ctx, l, size)
 	if err != nil {
@@ -188,6 +208,7 @@ func (p *Producer) accept(ctx context.Context, rec *klamm.Record, from origin) (
 		m := sl.more()
 		m.sync, m.index, m.tally = from.sync, from.index, from.tally
 	}
+	sl.txn = uint16(txn)
 	if from.tally != nil {
 		from.tally.accept(1)
 	}
@@ -314,6 +335,10 @@ func ended(ctx context.Context) context.Context {
 }
 
 func (p *Producer) close(ctx context.Context) error {
+	var ended error
+	if p.txn != nil {
+		ended = p.txn.close(ctx)
+	}
 	flushed := p.flush(ctx)
 	if p.tally.inFlight.Load() == 0 {
 		flushed = nil // callbacks alone are not done yet
@@ -324,12 +349,16 @@ func (p *Producer) close(ctx context.Context) error {
 	if lost := p.awaitCompletions(); lost != nil {
 		return lost
 	}
+	if p.txn != nil && p.txn.live { // its end was not seen
+		p.txn.settle(state.Settlement{Outcome: klamm.Failed, Err: klamm.ErrClosed, Unknown: p.txn.ending == committing})
+	}
 	p.acker.queue.close()
 	p.stages.Wait()
+	p.producers.remove(p)
 	if flushed != nil {
 		return fmt.Errorf("close: %w", flushed)
 	}
-	return err
+	return errors.Join(ended, err)
 }
 
 // awaitCompletions waits for the last two stages to complete what the pipeline

@@ -26,7 +26,8 @@ type slot struct {
 	rest      *more         // kept with the slot; what it says is of this record if special
 	reserved  int32
 	special   bool
-	claimed   bool // the ledger must be told what became of it
+	claimed   bool   // the ledger must be told what became of it
+	txn       uint16 // the transaction that it belongs to; 0: none
 }
 
 // more is what a slot holds of records that need it.
@@ -83,7 +84,19 @@ const (
 	slotBits  = 24 // low bits of a ref; the rest makes it unique in the process
 	slotIndex = 1<<slotBits - 1
 	maxSlots  = slotIndex + 1
+
+	// The bits above are a serial number, and the producer's number below the top
+	// bit, which is seatRef.
+	producerShift = 55
+	producerMax   = 1<<8 - 1
+	serialMask    = 1<<(producerShift-slotBits) - 1
 )
+
+// producerOf returns the number of the producer whose slot a ref is of; ok is
+// false for the ref of a record that is no producer's.
+func producerOf(ref state.Ref) (number uint8, ok bool) {
+	return uint8(ref >> producerShift), ref&seatRef == 0
+}
 
 // slots hands out acknowledgement slots, first come first served, and counts
 // the records of each flush group. A slot's ref is unique in the process.
@@ -95,6 +108,7 @@ type slots struct {
 	limit   int
 	lot     int // how many a lane takes in advance
 	serial  uint64
+	base    state.Ref // the producer's number, where refs have it
 	group   *flushGroup
 	open    []*flushGroup // groups that were closed and are not empty yet, oldest first
 	waiting []chan uint32 // FIFO; a released slot goes straight to the first
@@ -163,7 +177,7 @@ func (s *slots) from(l *lot) *slot {
 // number makes the ref of a slot's next record.
 func (s *slots) number(i uint32) state.Ref {
 	s.serial++
-	return state.Ref(s.serial<<slotBits|uint64(i)) &^ seatRef
+	return s.base | state.Ref(s.serial&serialMask<<slotBits|uint64(i))
 }
 
 // at returns the slot of a ref or of an index.

@@ -33,6 +33,8 @@ type owner struct {
 	claims uint32
 	chain  uint32
 	crowd  *crowd // nil while nobody waits
+	// tentative is set once the record is written in a transaction that is open.
+	tentative *Settlement
 }
 
 // crowd is who waits on an owner.

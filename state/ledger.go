@@ -21,6 +21,9 @@ type Options struct {
 	// Backends are those that this package has not, by the name that
 	// StoreConfig.Backend has for them.
 	Backends map[string]Opener
+	// Transaction tells which open transaction a record belongs to, 0 for none.
+	// Default: none does. It must be quick, and call nothing of the ledger's.
+	Transaction func(Ref) uint64
 }
 
 // Opener opens the backend of the state called name.
@@ -69,6 +72,7 @@ type Ledger struct {
 	log   *slog.Logger
 	now   func() time.Time
 	more  map[string]Opener
+	txn   func(Ref) uint64
 	clock atomic.Int64 // the latest NowMS
 
 	mu     sync.Mutex
@@ -95,7 +99,10 @@ func NewLedger(opts Options) *Ledger {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Ledger{log: opts.Logger, now: opts.Now, more: opts.Backends, stores: make(map[string]*store), flight: newFlight()}
+	if opts.Transaction == nil {
+		opts.Transaction = func(Ref) uint64 { return 0 }
+	}
+	return &Ledger{log: opts.Logger, now: opts.Now, txn: opts.Transaction, more: opts.Backends, stores: make(map[string]*store), flight: newFlight()}
 }
 
 // Open makes the state called name.

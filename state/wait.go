@@ -53,6 +53,10 @@ const (
 // with r, as failed, loses nothing either: who waits on it fails with it, and
 // both can be sent again. Dropping it would lose both.
 //
+// settled = true with r.Err = klamm.ErrDuplicatePending: the record is in a
+// transaction, and the id's owner is not in the same one. No transaction waits
+// for what is outside of it.
+//
 // Committing a wait twice, or after Cancel, or for another record than the one
 // that claimed is a bug of the caller and panics.
 func (w *Wait) Commit(waiter Ref, plugin string) (r Resolution, settled bool) {
@@ -66,6 +70,9 @@ func (w *Wait) Commit(waiter Ref, plugin string) (r Resolution, settled bool) {
 	case waitOpen:
 		l.flight.unlist(w)
 		w.state = waitDone
+		if r, settled := l.acrossTransactions(w, plugin); settled {
+			return r, true
+		}
 		return l.join(w.owner, w, plugin)
 	case waitSettled:
 		w.state = waitDone

@@ -22,6 +22,8 @@ func (k *checker) producer() {
 	between(k, at("max_request_size"), p.MaxRequestSize, 1<<10, 1<<30)
 	between(k, at("acknowledgement_slots"), p.Slots, 1, 1<<24)
 	k.oneOf(at("transport"), string(p.Transport), transports...)
+	between(k, at("transaction_timeout_ms"), p.TransactionTimeout, millis(1), seconds(24*3600))
+	k.transactions(p)
 	k.compressionLevel(p)
 	between(k, at("partitioner_availability_timeout_ms"), p.PartitionerAvailability, 0, seconds(3600))
 	k.partitioner(at("partitioner"), p.Partitioner)
@@ -83,6 +85,27 @@ func (k *checker) idempotence(p *Producer) {
 		}
 		k.warn(path("producer", key), values[key]+" turns idempotence off: retries may double or reorder records",
 			needs[key]+"; write enable_idempotence = false to say that you know")
+	}
+}
+
+// transactions demands what Kafka's client does: sequence numbers, and a name.
+func (k *checker) transactions(p *Producer) {
+	if p.TransactionalID == "" {
+		return
+	}
+	conflicts := p.idempotenceConflicts()
+	for _, key := range conflicts {
+		k.fail(path("producer", key), fmt.Sprintf("%s contradicts transactional_id", key), "transactions need acks = \"all\", retries, and at most 5 requests in flight")
+	}
+	if p.EnableIdempotence != nil && !*p.EnableIdempotence && len(conflicts) == 0 {
+		k.fail(path("producer", "transactional_id"), fmt.Sprintf("transactional_id %q contradicts enable_idempotence = false", p.TransactionalID),
+			"transactions need idempotence"+k.lineOf("producer", "enable_idempotence"))
+	}
+	for _, name := range sortedKeys(k.Pipeline) {
+		if k.Pipeline[name].Guarantee != "exactly_once" {
+			k.fail(path("producer", "transactional_id"), fmt.Sprintf("pipeline %q writes through the producer, which is transactional", name),
+				fmt.Sprintf("give %s guarantee = \"exactly_once\", or remove transactional_id", tableName(path("pipeline", name))))
+		}
 	}
 }
 

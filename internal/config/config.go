@@ -122,6 +122,9 @@ type Producer struct {
 	// Transport is klamm, or sarama to have sarama encode what is sent, which is
 	// slow and speaks no newer protocol than sarama does. Default klamm.
 	Transport Transport `toml:"transport"`
+	// TransactionalID makes the producer a transactional one. Default "": none.
+	TransactionalID    string   `toml:"transactional_id"`
+	TransactionTimeout Duration `toml:"transaction_timeout_ms"` // default 60s
 	// Slots is how many records may wait for their acknowledgement to be run
 	// through the plugins. Default 131072.
 	Slots int `toml:"acknowledgement_slots"`

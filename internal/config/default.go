@@ -60,6 +60,7 @@ func defaultProducer() Producer {
 		Partitioner:         "default",
 		PartitionerAdaptive: boolean(true),
 		Transport:           "klamm",
+		TransactionTimeout:  seconds(60),
 		Slots:               131072,
 	}
 }

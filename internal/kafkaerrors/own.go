@@ -64,6 +64,36 @@ var own = []Entry{
 		Klamm: "fails what is buffered and what follows",
 	},
 	{
+		Name: "ErrTransactionAborted", Class: Abortable, Err: klamm.ErrTransactionAborted,
+		Cause: "the record was not written, because its transaction was aborted first",
+		Do:    "send it again in another transaction",
+		Klamm: "fails the record and releases the ids that were claimed for it",
+	},
+	{
+		Name: "ErrTransactionState", Class: Application, Err: klamm.ErrTransactionState,
+		Cause: "the call is not allowed in the state that the transaction is in, such as a Send outside of one",
+		Do:    "begin, send, then commit or abort; repeat a commit or an abort that timed out",
+		Klamm: "refuses the call and changes nothing",
+	},
+	{
+		Name: "ErrDuplicatePending", Class: Abortable, Err: klamm.ErrDuplicatePending,
+		Cause: "the record's id belongs to a record in flight outside of this transaction",
+		Do:    "abort the transaction and send its records again",
+		Klamm: "fails the record: no transaction waits for another; an exactly-once pipeline commits what was before it and reads on from there",
+	},
+	{
+		Name: "ErrAbortable", Class: Abortable, Err: klamm.ErrAbortable,
+		Cause: "the transaction cannot be committed; the error's text tells why",
+		Do:    "abort it, then do its work again",
+		Klamm: "fails what was not sent, and refuses the commit",
+	},
+	{
+		Name: "ErrFatal", Class: Fatal, Err: klamm.ErrFatal,
+		Cause: "the producer can write nothing any more; the error's text tells why",
+		Do:    "close it and open a new one",
+		Klamm: "fails what is buffered and what follows",
+	},
+	{
 		Name: "ErrBrokerUnreachable", Class: Configuration, Err: klamm.ErrBrokerUnreachable,
 		Cause: "no broker could be reached, or none let us in",
 		Do:    "check bootstrap_servers, [cluster.tls] and [cluster.sasl]; klamm broker starts one to try with",

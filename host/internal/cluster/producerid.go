@@ -80,6 +80,13 @@ func (c *Cluster) Coordinator(ctx context.Context, group string) (id int32, err 
 	return cand.id, err
 }
 
+// TransactionCoordinator returns the id of the broker that coordinates a
+// transactional id.
+func (c *Cluster) TransactionCoordinator(ctx context.Context, transactionalID string) (id int32, err error) {
+	cand, err := c.findCoordinator(ctx, sarama.CoordinatorTransaction, transactionalID)
+	return cand.id, err
+}
+
 func (c *Cluster) openCoordinator(ctx context.Context, kind sarama.CoordinatorType, key string) (*link, error) {
 	cand, err := c.findCoordinator(ctx, kind, key)
 	if err != nil {

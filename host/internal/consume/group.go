@@ -267,6 +267,18 @@ func (g *Group) Joined() bool {
 	return g.session != nil
 }
 
+// Membership returns the generation, the member id and the instance id that the
+// coordinator knows the member by (KIP-447). Outside of the group the generation
+// is -1 and the member id empty.
+func (g *Group) Membership() (generation int32, member, instance string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.session == nil {
+		return noGeneration, "", g.instance
+	}
+	return g.session.GenerationID(), g.session.MemberID(), g.instance
+}
+
 // rebalancing reports whether a session is on its way into a new generation.
 func (g *Group) rebalancing() bool {
 	g.mu.Lock()

@@ -54,6 +54,9 @@ type partition struct {
 	// whose outcome has been decided since.
 	onWire int
 	wireAt *sender
+	// txnIn is the transaction of the last record, txnAdded the last one that the
+	// partition was added to.
+	txnIn, txnAdded uint32
 	// lastRaw is the size of the last batch that closed, a guess at the next.
 	lastRaw     int
 	queuedBytes int64 // of the batches in queue
@@ -174,6 +177,11 @@ func (t *partition) appendLocked(r *Record) error {
 	if err := p.refusal(); err != nil {
 		return err
 	}
+	if p.txn != nil {
+		if err := p.txn.admit(r); err != nil {
+			return err
+		}
+	}
 	b := t.queue.last()
 	var size int
 	r.NewBatch = true
@@ -199,6 +207,9 @@ func (t *partition) appendLocked(r *Record) error {
 	b.grow(&p.pool, full)
 	b.add(r, size)
 	t.appended++
+	if p.txn != nil && t.txnIn != r.Txn {
+		p.txn.appended(t, r.Txn)
+	}
 	t.queuedBytes += int64(full)
 	t.announce(b, r.NewBatch)
 	return nil
@@ -382,6 +393,9 @@ func (t *partition) take(s *sender, now time.Duration) *batch {
 	b.attemptEpoch = t.leaderEpoch
 	t.onWire++
 	t.wireAt = s
+	if t.pipeline.txn != nil {
+		t.pipeline.txn.took.Store(true)
+	}
 	return b
 }
 

@@ -45,7 +45,7 @@ func (p *Pipeline) answered(from *sender, b *batch, a *answer) {
 		t.lateAnswer(b, a) // unlocks
 		return
 	}
-	r := ruleOf(a.code)
+	r := p.ruleFor(a.code, b)
 	records := b.header.count
 	end, halves := t.judge(b, a, r)
 	owner := t.owner
@@ -61,7 +61,9 @@ func (p *Pipeline) answered(from *sender, b *batch, a *answer) {
 		p.settle(b, end)
 		p.recycle(b)
 	}
-	if r.do == failAll {
+	if r.do == failAll && p.txn != nil {
+		p.txn.fatal(fmt.Errorf("topic %q partition %d: %w", t.topic.name, t.id, a.err()))
+	} else if r.do == failAll {
 		p.fail(fmt.Errorf("the producer has stopped: topic %q partition %d: %w", t.topic.name, t.id, a.err()))
 	}
 	if r.refresh {
@@ -133,6 +135,9 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 	if err := t.pipeline.giveUpReason(b); err != nil {
 		return t.lose(b, maybe, err), false
 	}
+	if t.pipeline.txn != nil && t.isBeyondMending(b, a, r) {
+		return t.lose(b, maybe, a.err()), false
+	}
 	if r.do == reorder && t.isOvertaken(b) && b.gaps > 1 {
 		// The broker is past it and no longer knows whether it was written.
 		return t.lose(b, true, a.err()), false
@@ -156,11 +161,14 @@ func (p *Pipeline) giveUpReason(b *batch) error {
 func (t *partition) again(b *batch, a *answer, r rule) {
 	p := t.pipeline
 	b.retryAt = p.now() + p.set.backoff.after(b.attempts)
+	if a.code == klamm.CodeConcurrentTransactions {
+		b.retryAt = p.now() + concurrentPause
+	}
 	switch {
 	case b.stamp == nil:
 	case r.do == reorder:
 		t.outOfOrder(b)
-	case r.do == restart && a.logStart >= 0 && t.inflight[0] == b:
+	case r.do == restart && a.logStart >= 0 && t.inflight[0] == b && p.txn == nil:
 		t.sequences.restart, t.forgotten = true, true
 	case r.do == fence:
 		t.sequences.restart = true
@@ -193,6 +201,9 @@ func (t *partition) lateAnswer(b *batch, a *answer) {
 	}
 	if owner != nil {
 		owner.kick()
+	}
+	if txn := t.pipeline.txn; txn != nil {
+		txn.kick() // the end of the transaction may wait for this
 	}
 }
 
@@ -235,9 +246,15 @@ func (p *Pipeline) settle(b *batch, e *ending) {
 		Attempts:    b.attempts,
 	}
 	p.count.ended(b, e)
+	if p.txn != nil && e.err != nil {
+		p.txn.batchFailed(b, e.err)
+	}
 	p.complete(&b.completion)
 	if p.incomplete.Add(-1) == 0 {
 		p.wakeClose()
+		if p.txn != nil {
+			p.txn.kick()
+		}
 	}
 }
 

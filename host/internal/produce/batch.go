@@ -130,6 +130,7 @@ func (p *Pipeline) newBatch(part *partition, timestampMS int64, size int) *batch
 		producerID:    -1,
 		producerEpoch: -1,
 		baseSequence:  -1,
+		transactional: p.txn != nil,
 	}
 	b.created = p.now()
 	b.open = true

@@ -28,6 +28,11 @@ type Cluster interface {
 	// Links returns reconnect_backoff_ms, reconnect_backoff_max_ms and
 	// connections_max_idle_ms.
 	Links() (reconnect, reconnectMax, maxIdle time.Duration)
+	// Coordinator returns the broker that coordinates a group.
+	Coordinator(ctx context.Context, group string) (int32, error)
+	// TransactionCoordinator returns the broker that coordinates a transactional
+	// id.
+	TransactionCoordinator(ctx context.Context, transactionalID string) (int32, error)
 	// Config returns a copy of the sarama configuration; the pipeline takes the
 	// client id from it.
 	Config() *sarama.Config

@@ -17,6 +17,7 @@ import (
 type request struct {
 	batches  []*batch
 	id       int32 // correlation id
+	version  int16
 	sentAt   time.Duration
 	deadline time.Duration
 	// written gets a value when the write is over, in whatever way. Until then
@@ -31,6 +32,7 @@ type conn struct {
 	sender    *sender
 	transport transport
 	version   int16
+	implicit  bool // the broker takes implicitVersion
 	frame     frame
 
 	// unwatch ends the watch over the pipeline's end.
@@ -63,7 +65,8 @@ func newConn(s *sender, t transport) (*conn, error) {
 	if s.pipeline.set.codec == codecZstd && version < firstZstd {
 		return nil, &klamm.BrokerError{Code: klamm.CodeUnsupportedVersion, Message: fmt.Sprintf("broker %d is too old for compression_type = \"zstd\"", s.broker)}
 	}
-	c := &conn{sender: s, transport: t, version: version, usedAt: s.pipeline.now()}
+	c := &conn{sender: s, transport: t, version: version, implicit: high >= implicitVersion, usedAt: s.pipeline.now()}
+	c.frame.transactionalID = s.pipeline.set.transactionalID
 	if at := t.RenewAt(); !at.IsZero() {
 		c.renewAt = max(1, at.Sub(s.pipeline.start))
 	}
@@ -124,7 +127,11 @@ func (c *conn) retired() bool {
 // request back.
 func (c *conn) send(r *request) bool {
 	p := c.sender.pipeline
-	pieces := c.frame.encode(c.version, r.id, p.clientID, p.set.acks, p.set.request, r.batches)
+	r.version = c.version
+	if c.implicit && p.txn != nil && p.txn.implicit.Load() {
+		r.version = implicitVersion
+	}
+	pieces := c.frame.encode(r.version, r.id, p.clientID, p.set.acks, p.set.request, r.batches)
 	if !c.push(r) {
 		return false
 	}
@@ -278,7 +285,7 @@ func (c *conn) answer(resp *response, body []byte) error {
 	}
 	// A broker may answer before it has taken the whole request in.
 	<-r.written
-	if err := resp.decode(c.version, body[4:], r.batches); err != nil {
+	if err := resp.decode(r.version, body[4:], r.batches); err != nil {
 		r.written <- struct{}{} // giveBack waits for it
 		return err
 	}

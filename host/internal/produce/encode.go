@@ -71,7 +71,12 @@ type batchHeader struct {
 	producerID    int64
 	producerEpoch int16
 	baseSequence  int32
+	transactional bool
 }
+
+// transactionalBit of the attributes: the records count once their transaction
+// is committed.
+const transactionalBit = 1 << 4
 
 // seal writes the header in front of the records in b, which starts with
 // batchOverhead bytes of room. The broker sets base offset and leader epoch.
@@ -81,7 +86,11 @@ func (h *batchHeader) seal(b []byte) {
 	be.PutUint32(b[offBatchLength:], uint32(len(b)-lengthAfterLength))
 	be.PutUint32(b[offLeaderEpoch:], 1<<32-1) // -1
 	b[offMagic] = 2
-	be.PutUint16(b[offAttributes:], uint16(h.codec))
+	attributes := uint16(h.codec)
+	if h.transactional {
+		attributes |= transactionalBit
+	}
+	be.PutUint16(b[offAttributes:], attributes)
 	be.PutUint32(b[offLastDelta:], uint32(h.count-1))
 	be.PutUint64(b[offBaseTimestamp:], uint64(h.baseTimestamp))
 	be.PutUint64(b[offMaxTimestamp:], uint64(h.maxTimestamp))

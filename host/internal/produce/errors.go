@@ -1,6 +1,7 @@
 package produce
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/klamm-io/klamm"
@@ -96,10 +97,35 @@ func ruleOf(c klamm.Code) rule {
 	return rule{do: fail}
 }
 
+// ruleFor is the rule for a batch. In a transaction fewer answers are repeated
+// under another sequence: what is lost is done again in the next one.
+func (p *Pipeline) ruleFor(c klamm.Code, b *batch) rule {
+	r := ruleOf(c)
+	if p.txn == nil {
+		return r
+	}
+	switch {
+	case c == klamm.CodeConcurrentTransactions:
+		// The broker could not add the partition yet (KIP-890).
+		return rule{do: retry}
+	case r.do == fence:
+		// Our transaction timed out, or we are fenced: the abort tells (KIP-588).
+		return rule{do: fail}
+	}
+	return r
+}
+
 // failure names the batch in an error. maybe tells that the batch may be in the
 // log.
 func (b *batch) failure(maybe bool, err error) error {
 	where := fmt.Sprintf("topic %q partition %d", b.part.topic.name, b.part.id)
+	if b.header.transactional {
+		// It is never seen: its transaction is not committed.
+		if maybe && !errors.Is(err, klamm.ErrTransactionAborted) {
+			return fmt.Errorf("%s: %w: %w", where, klamm.ErrAbortable, err)
+		}
+		return fmt.Errorf("%s: %w", where, err)
+	}
 	if maybe {
 		return fmt.Errorf("%s: %w: %w", where, klamm.ErrOutcomeUnknown, err)
 	}

@@ -42,6 +42,9 @@ type fakeNetwork struct {
 	conns      []*fakeConn
 	serving    sync.WaitGroup
 
+	// txns is the coordinator, where the producer is transactional.
+	txns *modelCoordinator
+
 	// transports, where it is set, takes the place of connections.
 	transports func(broker int32) transport
 	// serve answers a connection until it ends.
@@ -175,6 +178,7 @@ type fakeRequest struct {
 	version     int16
 	correlation int32
 	acks        int16
+	txnID       string
 	batches     []*modelBatch
 }
 
@@ -217,12 +221,16 @@ func parseProduce(body []byte) (*fakeRequest, error) {
 		return nil, err
 	}
 	r.acks = req.Acks
+	if req.TransactionID != nil {
+		r.txnID = *req.TransactionID
+	}
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
 			b, err := readModelBatch(t.Topic, p.Partition, p.Records)
 			if err != nil {
 				return nil, fmt.Errorf("partition %d: %w", p.Partition, err)
 			}
+			b.implicit = r.version >= implicitVersion
 			r.batches = append(r.batches, b)
 		}
 	}
@@ -287,6 +295,11 @@ func (c *fakeConn) apply(b *modelBatch) fakeAnswer {
 	if n.leaders[b.partition] != c.broker {
 		a.code, a.leader, a.leaderEpoch = klamm.CodeNotLeaderForPartition, n.leaders[b.partition], n.epochs[b.partition]
 		return a
+	}
+	if b.header.Attributes&transactionalBit != 0 {
+		if a.code = n.txns.admit(b); a.code != klamm.CodeNone {
+			return a
+		}
 	}
 	a.code, a.offset = n.logs[b.partition].append(b)
 	return a

@@ -8,12 +8,13 @@ import (
 
 // Versions of Produce (api key 0) that we write: 3 is the first with record
 // batches of format v2, 11 the last without a transaction's implicit
-// partitions. What they added: 5 log start offset, 7 zstd, 8 errors of single
+// partitions, 12 the same with them (KIP-890). What they added: 5 log start offset, 7 zstd, 8 errors of single
 // records (KIP-467), 9 flexible fields, 10 the current leader (KIP-951).
 const (
 	produceKey        = 0
 	minProduceVersion = 3
 	maxProduceVersion = 11
+	implicitVersion   = 12 // for transactions of version 2 alone
 	firstFlexible     = 9
 	firstZstd         = 7
 )
@@ -29,6 +30,8 @@ const (
 // frame is a Produce request as the pieces that go out together: what we
 // write, and between them the batches where they lie. It is used again.
 type frame struct {
+	transactionalID string
+
 	own    []byte
 	cuts   []int // own is cut there, and a batch goes in between
 	pieces net.Buffers
@@ -46,9 +49,15 @@ func (f *frame) encode(version int16, correlationID int32, clientID string, acks
 	b = be.AppendUint16(b, uint16(len(clientID)))
 	b = append(b, clientID...)
 	if flexible {
-		b = append(b, 0, 0) // no header tags; null transactional id
-	} else {
-		b = append(b, 0xff, 0xff) // null transactional id
+		b = append(b, 0) // no header tags
+	}
+	switch {
+	case f.transactionalID != "":
+		b = appendString(b, flexible, f.transactionalID)
+	case flexible:
+		b = append(b, 0) // null
+	default:
+		b = append(b, 0xff, 0xff)
 	}
 	b = be.AppendUint16(b, uint16(acks))
 	b = be.AppendUint32(b, uint32(timeout.Milliseconds()))

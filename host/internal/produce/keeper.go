@@ -262,6 +262,9 @@ func (p *Pipeline) fail(err error) {
 		return
 	}
 	p.log.Error("the producer cannot go on", slog.Any("err", err))
+	if p.txn != nil {
+		p.txn.die(err)
+	}
 	p.mem.close(err)
 	p.kickAll()
 }

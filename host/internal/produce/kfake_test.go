@@ -74,6 +74,7 @@ type history struct {
 	topic   string
 	log     map[int32][]uint64 // what the brokers have, where the test put it
 	story   string             // what they did
+	txn     uint32             // the open transaction, for send
 	// lateUnknown: records of unknown outcome may be out of order.
 	lateUnknown bool
 }
@@ -116,7 +117,7 @@ func (h *history) send(p *Pipeline, ref uint64, partition int32, size int) error
 	h.mu.Lock()
 	h.sent[ref] = partition
 	h.mu.Unlock()
-	r := Record{Topic: h.topic, Partition: partition, TimestampMS: time.Now().UnixMilli(), Value: value, Ref: ref, Reserved: n}
+	r := Record{Topic: h.topic, Partition: partition, TimestampMS: time.Now().UnixMilli(), Value: value, Ref: ref, Reserved: n, Txn: h.txn}
 	if err := p.Append(&r); err != nil {
 		p.Release(n)
 		h.mu.Lock()

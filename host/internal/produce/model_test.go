@@ -17,6 +17,10 @@ import (
 type modelLog struct {
 	refs      []uint64
 	producers map[int64]*modelProducer
+	// Of transactional records, by offset: their producer and what became of
+	// their transaction. Markers take no offset here.
+	writers map[int64]int64
+	fates   map[int64]bool // true: committed
 }
 
 type modelProducer struct {
@@ -37,6 +41,7 @@ type modelBatch struct {
 	header    kmsg.RecordBatch
 	raw       []byte
 	refs      []uint64
+	implicit  bool // may add its partition to the transaction
 }
 
 // readModelBatch checks a batch as Kafka's brokers do. Records carry their refs
@@ -127,6 +132,50 @@ func (l *modelLog) append(b *modelBatch) (klamm.Code, int64) {
 	if len(p.last) > 5 {
 		p.last = p.last[1:]
 	}
+	if h.Attributes&transactionalBit != 0 {
+		if l.writers == nil {
+			l.writers, l.fates = map[int64]int64{}, map[int64]bool{}
+		}
+		for i := range b.refs {
+			l.writers[offset+int64(i)] = h.ProducerID
+		}
+	}
 	l.refs = append(l.refs, b.refs...)
 	return klamm.CodeNone, offset
+}
+
+// mark ends what the producer has written in a transaction. The marker's epoch
+// counts for what comes later.
+func (l *modelLog) mark(producerID int64, epoch int16, commit bool) {
+	for offset, id := range l.writers {
+		if _, ended := l.fates[offset]; !ended && id == producerID {
+			l.fates[offset] = commit
+		}
+	}
+	if p := l.producers[producerID]; p != nil && epoch > p.epoch {
+		*p = modelProducer{epoch: epoch}
+	} else if p == nil {
+		if l.producers == nil {
+			l.producers = map[int64]*modelProducer{}
+		}
+		l.producers[producerID] = &modelProducer{epoch: epoch}
+	}
+}
+
+// committed returns what a reader of committed records sees. Records of a
+// transaction that is open hide all behind them.
+func (l *modelLog) committed() (refs []uint64, open bool) {
+	for offset, ref := range l.refs {
+		if _, transactional := l.writers[int64(offset)]; transactional {
+			fate, ended := l.fates[int64(offset)]
+			if !ended {
+				return refs, true
+			}
+			if !fate {
+				continue
+			}
+		}
+		refs = append(refs, ref)
+	}
+	return refs, false
 }

@@ -45,6 +45,7 @@ type Pipeline struct {
 	batches    sync.Pool
 	mem        *memory
 	identity   identity
+	txn        *transactions // nil without a transactional id
 	keeper     *keeper
 	count      counters
 
@@ -119,7 +120,12 @@ func newPipeline(cfg *config.Producer, n network, complete func(*Completion), lo
 	}
 	p.running.Add(1)
 	go p.keeper.run()
-	if set.idempotent {
+	switch {
+	case set.transactionalID != "":
+		p.txn = newTransactions(p)
+		p.running.Add(1)
+		go p.txn.run()
+	case set.idempotent:
 		p.identity.ask()
 	}
 	p.unwatch = n.watch(p.keeper.topicChanged)
@@ -261,6 +267,9 @@ func (p *Pipeline) Close(ctx context.Context) error {
 	p.kickAll()
 
 	var err error
+	if p.txn != nil {
+		err = p.txn.close(ctx)
+	}
 	for p.incomplete.Load() > 0 && err == nil {
 		select {
 		case <-p.idle:

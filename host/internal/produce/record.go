@@ -19,6 +19,9 @@ type Record struct {
 	// They pass to the pipeline with Append, which frees them before the
 	// completion.
 	Reserved int
+	// Txn is the transaction that the record belongs to, as Begin returned it.
+	// A transactional pipeline refuses a record of any other than the open one.
+	Txn uint32
 	// NewBatch is set by Append: the record opened a batch, so its partition
 	// had none to add it to. A sticky partitioner moves on by it (KIP-794).
 	NewBatch bool

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,6 +86,10 @@ type script struct {
 	closed  bool
 	lingers bool // send does not wait until the batch is out
 	lies    bool // the script makes the broker say what is not so
+
+	coordinator *modelCoordinator
+	faults      []controlFault
+	calls       sync.WaitGroup // of transactions
 }
 
 type scriptRequest struct {
@@ -144,7 +149,8 @@ func (s *script) finish() {
 	if free := s.p.mem.free.Load(); free != s.p.mem.total {
 		s.t.Errorf("%d bytes of %d are free after Close", free, s.p.mem.total)
 	}
-	if !s.lies {
+	s.calls.Wait()
+	if !s.lies && s.coordinator == nil {
 		s.h.check(s.t, s.net.refs())
 	}
 	s.net.stop()
@@ -221,6 +227,14 @@ func (s *script) pipeline() *Pipeline {
 	return s.p
 }
 
+func (a args) number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
 // args are a command's KEY=VALUE pairs; words without = map to "".
 type args map[string]string
 
@@ -290,7 +304,9 @@ func (s *script) do(line string) {
 	case "stats":
 		s.stats(fields[1:])
 	default:
-		s.t.Fatalf("unknown command %q", line)
+		if !s.doTxn(fields[0], fields[1:], a) {
+			s.t.Fatalf("unknown command %q", line)
+		}
 	}
 	synctest.Wait()
 }
@@ -303,6 +319,11 @@ func (s *script) printf(format string, args ...any) {
 
 func (s *script) configure(a args) {
 	c := s.conf
+	defer func() {
+		if _, v2 := a["v2"]; v2 {
+			s.coordinator.version2 = true
+		}
+	}()
 	for k, v := range a {
 		d, _ := time.ParseDuration(v)
 		n, _ := strconv.Atoi(v)
@@ -332,6 +353,12 @@ func (s *script) configure(a args) {
 			s.net.firstEpoch = int16(n)
 		case "version":
 			s.net.maxVersion = int16(n)
+		case "txn":
+			s.transactional(v)
+		case "v2":
+			s.net.maxVersion = implicitVersion
+		case "timeout":
+			c.TransactionTimeout = config.Duration(d)
 		case "lies":
 			s.lies = true
 		case "producer_id":

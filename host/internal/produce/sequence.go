@@ -21,6 +21,9 @@ type stamp struct {
 
 // sequences is one partition's side of that. It is guarded by partition.mu.
 //
+// In a transaction there is no new epoch: what is lost ends the transaction, and
+// holes are closed by the epoch that follows its abort.
+//
 // Not all partitions move to a new epoch at once. One that has batches out
 // under the old epoch repeats them as they are until they are acknowledged,
 // for the broker may have written them; restamping them would write them twice
@@ -96,6 +99,9 @@ func (t *partition) mayGo(b *batch, now time.Duration) bool {
 		// A retry. Only the first in flight may go, so that the broker sees
 		// them in order; its successors follow one by one.
 		return t.inflight[0] == b
+	}
+	if txn := t.pipeline.txn; txn != nil && (t.hole || !txn.mayDrain(t)) {
+		return false
 	}
 	if t.hole && !t.settleHole() {
 		return false
@@ -231,6 +237,18 @@ func (t *partition) outOfOrder(b *batch) {
 	}
 }
 
+// isBeyondMending reports whether b's sequence can be accepted under another epoch
+// only, which is none of this transaction's.
+func (t *partition) isBeyondMending(b *batch, a *answer, r rule) bool {
+	switch r.do {
+	case reorder:
+		return t.inflight[0] == b && (t.hole || b.gaps > 0)
+	case restart:
+		return a.logStart >= 0
+	}
+	return false
+}
+
 // forget takes b out of those in flight, because it has an outcome.
 func (t *partition) forget(b *batch) {
 	if i := slices.Index(t.inflight, b); i >= 0 {
@@ -246,7 +264,7 @@ func (t *partition) giveUp(b *batch, maybe bool) {
 	t.forget(b)
 	switch {
 	case b.stamp == nil || b.stamp != t.sequences.stamp:
-	case certain:
+	case certain && t.pipeline.txn == nil:
 		t.restart, t.broken = true, true
 	default:
 		t.hole = true
@@ -258,7 +276,11 @@ func (t *partition) giveUp(b *batch, maybe bool) {
 func (t *partition) newIncarnation() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sequences.stamp != nil {
+	switch {
+	case t.sequences.stamp == nil:
+	case t.pipeline.txn != nil:
+		t.pipeline.txn.renewed(t)
+	default:
 		t.restart, t.forgotten = true, true
 	}
 }

@@ -27,6 +27,12 @@ type settings struct {
 	memory     int64
 	codec      codec
 	level      int
+
+	transactionalID string // "": no transactions
+	// explicit: partitions are always added by us, as the transport speaks no
+	// later protocol.
+	explicit   bool
+	txnTimeout time.Duration
 }
 
 // mutes reports whether a partition takes no second batch while one is on the
@@ -51,6 +57,10 @@ func newSettings(c *config.Producer) (settings, error) {
 		memory:      int64(c.BufferMemory),
 		codec:       codec(c.Compression),
 		level:       c.CompressionLevel,
+
+		transactionalID: c.TransactionalID,
+		explicit:        c.Transport == config.TransportSarama,
+		txnTimeout:      c.TransactionTimeout.Std(),
 	}
 	return s, errors.Join(s.problems()...)
 }
@@ -67,6 +77,12 @@ func (s *settings) problems() (all []error) {
 		if s.maxInFlight > 5 {
 			refuse("enable_idempotence = true needs max_in_flight_requests_per_connection <= 5, not %d", s.maxInFlight)
 		}
+	}
+	if s.transactionalID != "" && !s.idempotent {
+		refuse("transactional_id %q needs enable_idempotence = true", s.transactionalID)
+	}
+	if s.transactionalID != "" && s.txnTimeout < time.Millisecond {
+		refuse("transaction_timeout_ms must be 1ms or more, not %s", s.txnTimeout)
 	}
 	if s.acks < -1 || s.acks > 1 {
 		refuse("acks must be 0, 1 or \"all\", not %d", s.acks)

@@ -41,6 +41,10 @@ type network interface {
 	watch(f func(topic string)) (stop func())
 	dial(ctx context.Context, broker int32) (transport, error)
 	producerID(ctx context.Context) (int64, int16, error)
+	// coordinator finds the broker that coordinates a group, or else a
+	// transactional id.
+	coordinator(ctx context.Context, group bool, key string) (broker int32, err error)
+	dialControl(ctx context.Context, broker int32) (control, error)
 }
 
 // clusterNetwork is the real one.
@@ -79,6 +83,21 @@ func (c clusterNetwork) watch(f func(string)) (stop func()) {
 
 func (c clusterNetwork) producerID(ctx context.Context) (int64, int16, error) {
 	return c.InitProducerID(ctx, "", 0, -1, -1)
+}
+
+func (c clusterNetwork) coordinator(ctx context.Context, group bool, key string) (int32, error) {
+	if group {
+		return c.Coordinator(ctx, key)
+	}
+	return c.TransactionCoordinator(ctx, key)
+}
+
+func (c clusterNetwork) dialControl(ctx context.Context, broker int32) (control, error) {
+	conn, err := c.Dial(ctx, broker)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
 }
 
 func (c clusterNetwork) dial(ctx context.Context, broker int32) (transport, error) {
