@@ -30,7 +30,7 @@ race: ## the concurrent packages under the race detector
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
 
-kafka: ## the suites on brokers of Apache Kafka, which Maven fetches once (KAFKAFLAGS=-short: what CI runs)
+kafka: ## the suites on brokers of Apache Kafka, which Maven fetches once (KAFKAFLAGS=-short: brokers' faults alone)
 	@.ci/kafka
 	go test -tags kafka -count=1 -p 1 -timeout 40m $(KAFKAFLAGS) $(KAFKA)
 
