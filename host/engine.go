@@ -191,8 +191,7 @@ func or[T comparable](own, all T) T {
 // grantsOf is what a plugin may use: what its table lists, or else what can do
 // no harm; state and keyed hashing with what they need only.
 //
-// A builtin is ours: it may use what its manifest names and no more, also when
-// another module is deployed in its place.
+// A builtin is ours: it may use what its manifest names, and no more.
 func grantsOf(cfg *config.Plugin, mod *module.Module) (runtime.Grant, error) {
 	names := cfg.Grants
 	if names == nil {

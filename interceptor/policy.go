@@ -58,7 +58,11 @@ func (r *run) logFault(p *place, it *Item, kind string, err error) {
 	if it != nil {
 		attrs = append(attrs, slog.String("topic", it.Record.Topic), slog.Int("partition", int(r.partition(it))))
 	}
-	p.logFault(r.lane, append(attrs, slog.Any("error", err)))
+	attrs = append(attrs, slog.Any("error", err))
+	if stack := runtime.StackOf(err); stack != "" {
+		attrs = append(attrs, slog.String("stack", stack))
+	}
+	p.logFault(r.lane, attrs)
 }
 
 // partition is where the record came from, or where it demands to go.

@@ -41,6 +41,7 @@ type DeadlineError struct {
 	Plugin string
 	Export string
 	Limit  time.Duration
+	Stack  string // where the guest was, as in TrapError
 }
 
 func (e *DeadlineError) Error() string {
@@ -130,6 +131,20 @@ func FaultKind(err error) string {
 		return "verdict"
 	case errors.As(err, &guest):
 		return "guest_error"
+	}
+	return ""
+}
+
+// StackOf returns the guest's stack where the call of an error ended, "" when it
+// is not known. Its form is TrapError's.
+func StackOf(err error) string {
+	var trap *TrapError
+	var deadline *DeadlineError
+	switch {
+	case errors.As(err, &trap):
+		return trap.Stack
+	case errors.As(err, &deadline):
+		return deadline.Stack
 	}
 	return ""
 }

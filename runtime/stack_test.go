@@ -73,6 +73,15 @@ func TestStackOfACGuestHasLines(t *testing.T) {
 	}
 }
 
+// A guest that spins tells where.
+func TestStackOfADeadline(t *testing.T) {
+	wr := faulty(t).sit(t, newEngine(t))
+	wr.s.p.cfg.Timeout = 5 * time.Millisecond
+	_, err := wr.s.Judge(context.Background(), abi.OnSend, withKeys("s"))
+	as[*DeadlineError](t, err)
+	wantFrames(t, StackOf(err), "act("+"i32) at faulty.c:", fmt.Sprintf(" at faulty.c:%d", here(t, "judge")))
+}
+
 // builtFaulty builds the fixture, or returns nil where that is not possible.
 func builtFaulty(t *testing.T) []byte {
 	t.Helper()

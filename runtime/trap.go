@@ -19,7 +19,7 @@ func (in *instance) fault(err error, export string, limit time.Duration) error {
 	fault.Said = string(in.said)
 	switch {
 	case errors.As(err, &late):
-		return &DeadlineError{Plugin: in.cfg.Name, Export: export, Limit: limit}
+		return &DeadlineError{Plugin: in.cfg.Name, Export: export, Limit: limit, Stack: in.module.stackOf(err)}
 	case errors.As(err, &quit):
 		fault.Trap = quit.Error()
 	case errors.As(err, &trap):
