@@ -13,7 +13,7 @@ import (
 // Go processor.
 var Settings = map[string]string{
 	"klamm":             "defaults: idempotent, linger 5 ms, batches of 16 KiB, 32 MiB of buffer, 131,072 slots",
-	"klamm-tuned":       "batches of 256 KiB, 64 MiB of buffer",
+	"klamm-tuned":       "batches of 64 KiB, 64 MiB of buffer",
 	"franz-go":          "defaults but the codec: idempotent, linger 10 ms, batches of 1 MB, 50,000 records buffered",
 	"franz-go-tuned":    "linger 5 ms, 250,000 records buffered, record structs from a pool",
 	"sarama":            "AsyncProducer, not idempotent, acks=all, 5 requests in flight, flush every 5 ms or 512 KiB",

@@ -25,7 +25,7 @@ func openKlamm(cfg drive.Config) (drive.Client, error) {
 		return nil, err
 	}
 	if cfg.Client == "klamm-tuned" {
-		hc.Producer.BatchSize, hc.Producer.BufferMemory = 256<<10, 64<<20
+		hc.Producer.BatchSize, hc.Producer.BufferMemory = 64<<10, 64<<20
 	}
 	if cfg.Plugins != "none" {
 		withPlugins(&hc, cfg)
