@@ -8,6 +8,7 @@ import (
 
 	"github.com/klamm-io/klamm/interceptor"
 	"github.com/klamm-io/klamm/partitioner"
+	"github.com/klamm-io/klamm/state"
 )
 
 // Option sets what a configuration file cannot hold.
@@ -24,10 +25,11 @@ type options struct {
 	interceptors map[string]any
 	partitioners map[string]partitioner.Partitioner
 	metrics      interceptor.Metrics
+	backends     map[string]state.Opener
 }
 
 func collect(opts []Option) options {
-	o := options{interceptors: map[string]any{}, partitioners: map[string]partitioner.Partitioner{}}
+	o := options{interceptors: map[string]any{}, partitioners: map[string]partitioner.Partitioner{}, backends: map[string]state.Opener{}}
 	for _, set := range opts {
 		set(&o)
 	}
@@ -46,6 +48,12 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l 
 
 // WithEmbedded lets bootstrap_servers = ["embedded"] work.
 func WithEmbedded(b EmbeddedBroker) Option { return func(o *options) { o.embedded = b } }
+
+// WithStateBackend lets backend = "NAME" work in [state.NAME]. cmd/klamm passes
+// state/redis as "redis", so that library users do not link it unless they do.
+func WithStateBackend(name string, open state.Opener) Option {
+	return func(o *options) { o.backends[name] = open }
+}
 
 // WithInterceptor adds a native Go interceptor under a name that chains may
 // list beside plugins. It implements one or more of interceptor.OnSender,

@@ -64,6 +64,7 @@ type BackendStats struct {
 	Failures int64 `json:"failures"`  // writes or calls that did not succeed
 	Rewrites int64 `json:"rewrites"`  // of the file, without what has gone
 	Cut      int64 `json:"cut_bytes"` // at the file's end when it was opened
+	Lapsed   int64 `json:"lapsed"`    // claims that other hosts could have taken
 }
 
 func (h *Host) backendStats() []BackendStats {
@@ -71,7 +72,7 @@ func (h *Host) backendStats() []BackendStats {
 	for _, b := range h.ledger.Health() {
 		s := BackendStats{
 			State: b.State, Backend: h.cfg.State[b.State].Backend, Where: b.Where, Size: b.Size, Synced: b.Synced, Behind: b.Behind,
-			Failures: int64(b.Failures), Rewrites: int64(b.Rewrites), Cut: b.Cut,
+			Failures: int64(b.Failures), Rewrites: int64(b.Rewrites), Cut: b.Cut, Lapsed: int64(b.Lapsed),
 		}
 		if b.Err != nil {
 			s.Error = b.Err.Error()
@@ -89,6 +90,7 @@ func (h *Host) storeConfig(name string) state.StoreConfig {
 		Backend: cfg.Backend, MaxEntries: cfg.MaxEntries, MaxBytes: int64(cfg.MaxBytes),
 		ScopeTopic: cfg.Scope != "state", RecordClock: h.cfg.StateClock(name) == "record",
 		Path: cfg.Path, SyncInterval: cfg.SyncInterval.Std(), Pass: cfg.OnUnavailable == "pass",
+		Address: cfg.URL.Reveal(), Timeout: cfg.Timeout.Std(), Lease: cfg.Lease.Std(), Host: h.cfg.Host.ID,
 	}
 	if h.checkOnly {
 		out.Backend = "memory"

@@ -104,6 +104,9 @@ func (r *run) through(ctx context.Context, p *place) {
 		}
 		items = items[n:]
 	}
+	if p.link.Space.Shared() {
+		r.tx.disown(p.link.Space)
+	}
 	r.tally.report(r.metrics(), p)
 }
 
@@ -121,7 +124,8 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 	g := p.guest
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for again := false; ; again = true {
+	again := false
+	for round := 1; ; round++ {
 		gen := g.seat.generation()
 		if gen == nil || !gen.hooks.Has(r.hook) {
 			return len(items), nil // a new version without the hook came in
@@ -140,6 +144,17 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 		}
 		r.gen = gen
 		offered(p, gen, items[:n])
+		if p.link.Space.Shared() {
+			more, m, err := r.share(ctx, p, items[:n], round)
+			if err != nil {
+				r.undo(p, items[:n], took, err)
+				return m, err
+			}
+			if more {
+				items = items[:m]
+				continue
+			}
+		}
 		done := v.Len()
 		if done < n && !again && r.tx.unattributed() {
 			// What the call counted and put includes records that have no verdict,
@@ -147,7 +162,7 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 			// judged alone.
 			r.tx.undoFrom(0)
 			r.metrics().Call(g.name, r.hook.String(), 0, took)
-			items = items[:done]
+			items, again = items[:done], true
 			continue
 		}
 		r.accept(p, gen, items[:done], v)

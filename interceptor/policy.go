@@ -130,7 +130,7 @@ func faultKind(err error) string {
 		return native.kind()
 	case errors.Is(err, runtime.ErrBreakerOpen):
 		return "breaker_open"
-	case errors.Is(err, state.ErrUnavailable):
+	case errors.Is(err, state.ErrUnavailable), errors.Is(err, state.ErrPendingElsewhere):
 		return "state"
 	}
 	if kind := runtime.FaultKind(err); kind != "" {

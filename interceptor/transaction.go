@@ -44,6 +44,8 @@ type transaction struct {
 	// refused is why the state could not answer a claim: it is no fault of the
 	// plugin's.
 	refused error
+	// told is what other hosts said of the ids of the batch, by answerKey.
+	told map[string]hostAnswer
 
 	claims   []claim
 	ids      []byte // of the claims
@@ -121,6 +123,9 @@ func (t *transaction) claim(index int, id []byte, ttlMS int64) int32 {
 	}
 	it := t.items[index]
 	ttl := duration(ttlMS)
+	if t.meets(index, id, ttl) {
+		return state.Confirmed
+	}
 	a := t.space.Claim(state.Ref(it.Ref), it.Record.Topic, id, ttl, t.space.ClockMS(it.Record.Timestamp, t.nowMS))
 	t.note(index, id, ttl, &a)
 	return a.Code
@@ -133,8 +138,9 @@ func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fre
 		return abi.ClaimRefused
 	}
 	t.asked, t.askers = t.asked[:0], t.askers[:0]
+	ttl := duration(ttlMS)
 	for i, it := range t.items[:n] {
-		if key := b.Key(i); key != nil {
+		if key := b.Key(i); key != nil && !t.meets(i, key, ttl) {
 			t.asked = append(t.asked, state.Asked{
 				Owner: state.Ref(it.Ref), Topic: it.Record.Topic, ID: key,
 				NowMS: t.space.ClockMS(it.Record.Timestamp, t.nowMS),
@@ -142,7 +148,6 @@ func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fre
 			t.askers = append(t.askers, i)
 		}
 	}
-	ttl := duration(ttlMS)
 	t.answers = t.space.ClaimAll(t.asked, ttl, t.answers[:0])
 	for i := range t.answers {
 		a, asker := &t.answers[i], t.askers[i]

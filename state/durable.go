@@ -39,7 +39,10 @@ type Health struct {
 	// was written anew without what has gone, Cut the bytes at its end that were
 	// no whole frame when it was opened.
 	Failures, Rewrites uint64
-	Cut                int64
+	// Lapsed counts claims that other hosts could have taken before they were
+	// confirmed: their records may have been doubled.
+	Lapsed uint64
+	Cut    int64
 }
 
 // flushLimit is how long settled claims wait for a disk. Then the backend is

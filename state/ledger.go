@@ -26,8 +26,9 @@ type Options struct {
 	Transaction func(Ref) uint64
 }
 
-// Opener opens the backend of the state called name.
-type Opener func(name string, cfg StoreConfig) (Backend, error)
+// Opener opens the backend of the state called name. It logs nothing but what
+// happens later.
+type Opener func(name string, cfg StoreConfig, log *slog.Logger) (Backend, error)
 
 // StoreConfig is one [state.NAME].
 type StoreConfig struct {
@@ -42,6 +43,8 @@ type StoreConfig struct {
 	// that is gone.
 	Address        string
 	Timeout, Lease time.Duration
+	// Host names this one among those that share the state.
+	Host string
 	// Pass lets records pass while the backend is unavailable (on_unavailable =
 	// "pass"): none waits, and duplicates may pass; counted. Default: claims are
 	// refused.
@@ -134,10 +137,10 @@ func (l *Ledger) backend(name string, cfg StoreConfig) (Backend, error) {
 		})
 	}
 	if open := l.more[cfg.Backend]; open != nil {
-		return open(name, cfg)
+		return open(name, cfg, l.log)
 	}
 	known := slices.Sorted(maps.Keys(l.more))
-	return nil, fmt.Errorf("this program has no state backend %q: there are %q", cfg.Backend, append([]string{"memory", "file"}, known...))
+	return nil, fmt.Errorf("this program has no state backend %q: there are %q; host.WithStateBackend adds others", cfg.Backend, append([]string{"memory", "file"}, known...))
 }
 
 func scopeName(topic bool) string {
@@ -186,6 +189,7 @@ func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
 	if s == nil {
 		s = &Space{l: l, state: state, plugin: plugin, number: uint32(len(l.spaces)), bucket: st.backend.Bucket(plugin)}
 		s.scopes = scopes{root: st.backend.Key(), plugin: plugin, byTopic: st.cfg.ScopeTopic}
+		s.remote, _ = st.backend.(Remote)
 		s.recordClock, s.pass = st.cfg.RecordClock, st.cfg.Pass
 		st.spaces[plugin] = s
 		l.spaces = append(l.spaces, s)

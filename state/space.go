@@ -21,6 +21,7 @@ type Space struct {
 	number        uint32
 	recordClock   bool
 	pass          bool // while the backend is unavailable
+	remote        Remote
 	bucket        Bucket
 	scopes        scopes
 
@@ -152,7 +153,9 @@ func (s *Space) Refusal() error {
 // accepted. Records that met the id meanwhile keep waiting on owner, which must
 // then be settled although it holds no claim any more. An id that owner does
 // not own is left alone.
-func (s *Space) Undo(owner Ref, topic string, id []byte) {
+func (s *Space) Undo(owner Ref, topic string, id []byte) { s.undo(owner, topic, id, false) }
+
+func (s *Space) undo(owner Ref, topic string, id []byte, keep bool) {
 	key := s.scopes.id(topic, id)
 	l := s.l
 	l.mu.Lock()
@@ -165,7 +168,11 @@ func (s *Space) Undo(owner Ref, topic string, id []byte) {
 	if l.flight.owners[o].ref != owner {
 		return
 	}
-	l.drop(c)
+	if keep {
+		l.forget(c)
+	} else {
+		l.drop(c)
+	}
 	l.flight.leaveIdle(o)
 }
 

@@ -170,6 +170,15 @@ func (l *Ledger) releaseAll(o uint32) {
 
 // drop releases one claim.
 func (l *Ledger) drop(c uint32) {
+	claim := &l.flight.claims[c]
+	if r := l.spaces[claim.space].remote; r != nil {
+		r.Release(claim.id) // does nothing for one that was remembered
+	}
+	l.forget(c)
+}
+
+// forget is drop without telling other hosts.
+func (l *Ledger) forget(c uint32) {
 	l.spaces[l.flight.claims[c].space].pending--
 	l.flight.release(c)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/internal/broker"
+	"github.com/klamm-io/klamm/state/redis"
 )
 
 // completionPatience is how long a shell's Tab may wait for a broker.
@@ -65,7 +66,7 @@ func (a *app) openClient(ctx context.Context) (*host.Host, error) {
 // openHost starts a host from settings.
 func (a *app) openHost(ctx context.Context, s *settings, log *slog.Logger, more ...host.Option) (*host.Host, error) {
 	s.absolute()
-	options := append([]host.Option{host.WithLogger(log), host.WithEmbedded(embeddedBroker)}, more...)
+	options := append([]host.Option{host.WithLogger(log), host.WithEmbedded(embeddedBroker), host.WithStateBackend("redis", redis.Open)}, more...)
 	h, err := host.New(*s.Config, options...)
 	return h, s.placed(err)
 }

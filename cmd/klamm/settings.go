@@ -133,6 +133,12 @@ func (s *settings) absolute() {
 			s.Plugin[name] = p
 		}
 	}
+	for name, st := range s.State {
+		if st.Path != "" && !filepath.IsAbs(st.Path) {
+			st.Path = filepath.Join(s.baseDir, st.Path)
+			s.State[name] = st
+		}
+	}
 }
 
 // folderOf is where a file's relative paths start.

@@ -7,7 +7,7 @@ import (
 
 // State is one [state.NAME]: what the host remembers for plugins.
 type State struct {
-	Backend    string `toml:"backend"`     // memory or file
+	Backend    string `toml:"backend"`     // memory, file or redis
 	MaxEntries int    `toml:"max_entries"` // the oldest go beyond it; default 1,000,000
 	MaxBytes   Size   `toml:"max_bytes"`   // of values put by plugins; default 64MiB
 	Scope      string `toml:"scope"`       // topic (default) or state
@@ -16,12 +16,15 @@ type State struct {
 	Path          string   `toml:"path"`           // of the file
 	SyncInterval  Duration `toml:"sync_interval"`  // between syncs of the file; default 1s
 	OnUnavailable string   `toml:"on_unavailable"` // fail (default) or pass
+	URL           Secret   `toml:"url"`            // of Redis; it may hold a password
+	Timeout       Duration `toml:"timeout"`        // of a round trip to Redis; default 250ms
+	Lease         Duration `toml:"lease"`          // of a host that is gone; default 10s
 }
 
 func defaultState() State {
 	return State{
 		Backend: "memory", MaxEntries: 1_000_000, MaxBytes: 64 << 20, Scope: "topic",
-		SyncInterval: seconds(1), OnUnavailable: "fail",
+		SyncInterval: seconds(1), OnUnavailable: "fail", Timeout: millis(250), Lease: seconds(10),
 	}
 }
 
@@ -52,10 +55,10 @@ func (k *checker) states() {
 	for _, name := range sortedKeys(k.State) {
 		s, at := k.State[name], func(key string) []string { return path("state", name, key) }
 		switch s.Backend {
-		case "redis", "kafka":
-			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory" or "file"`)
+		case "kafka":
+			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory", "file" or "redis"`)
 		default:
-			k.oneOf(at("backend"), s.Backend, "memory", "file")
+			k.oneOf(at("backend"), s.Backend, "memory", "file", "redis")
 		}
 		between(k, at("max_entries"), s.MaxEntries, 1, 1<<30)
 		between(k, at("max_bytes"), s.MaxBytes, 0, 1<<40)
@@ -65,7 +68,10 @@ func (k *checker) states() {
 		}
 		between(k, at("sync_interval"), s.SyncInterval, 0, seconds(3600))
 		k.oneOf(at("on_unavailable"), s.OnUnavailable, "fail", "pass")
+		between(k, at("timeout"), s.Timeout, millis(1), seconds(60))
+		between(k, at("lease"), s.Lease, seconds(1), seconds(3600))
 		k.stateFile(name, s)
+		k.stateURL(name, s)
 	}
 }
 
@@ -82,5 +88,15 @@ func (k *checker) stateFile(name string, s State) {
 		if o := k.State[other]; other < name && s.Path != "" && o.Path == s.Path {
 			k.fail(at, fmt.Sprintf("states %q and %q are in one file", other, name), "give each a file of its own")
 		}
+	}
+}
+
+// stateURL checks that Redis, and only that, has an address.
+func (k *checker) stateURL(name string, s State) {
+	switch url := s.URL.Reveal(); {
+	case s.Backend == "redis" && url == "":
+		k.problems.missing(path("state", name), "url", fmt.Sprintf("state %q is in Redis and has no url", name), `set url, as in url = "redis://127.0.0.1:6379/0"`)
+	case s.Backend != "redis" && url != "":
+		k.fail(path("state", name, "url"), fmt.Sprintf("state %q has a url, and its backend is %q", name, s.Backend), `set backend = "redis", or take the url away`)
 	}
 }

@@ -46,6 +46,7 @@ var (
 	sizeDesc      = desc("klamm_state_backend_bytes", "What the state takes on its disk.", "state")
 	unsyncedDesc  = desc("klamm_state_unsynced_bytes", "What a power cut would take of it.", "state")
 	behindDesc    = desc("klamm_state_behind_bytes", "What is not written yet.", "state")
+	lapsedDesc    = desc("klamm_state_lapsed_total", "Claims that another host could have taken before they were confirmed: records that may be doubled.", "state")
 	failuresDesc  = desc("klamm_state_failures_total", "Writes to the state's backend that did not succeed.", "state")
 	bytesDesc     = desc("klamm_state_bytes", "Memory of a plugin's share of a state.", "state", "plugin")
 
@@ -75,7 +76,7 @@ var (
 	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, lapsedDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc}
 )
@@ -169,6 +170,7 @@ func (s sink) backend(b host.BackendStats) {
 	}
 	s.gauge(behindDesc, b.Behind, b.State)
 	s.counter(failuresDesc, b.Failures, b.State)
+	s.counter(lapsedDesc, b.Lapsed, b.State)
 }
 
 func (s sink) state(st host.StateStats) {

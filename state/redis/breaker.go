@@ -1,0 +1,77 @@
+package redis
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/klamm-io/klamm/state"
+)
+
+// breaker keeps records from waiting, one after the other, for a Redis that does
+// not answer.
+type breaker struct {
+	failures int
+	last     error
+	until    time.Time // no question before
+}
+
+const (
+	breakerFailures = 3
+	breakerCooldown = time.Second
+)
+
+// ready returns why Redis is not to be asked now.
+func (b *backend) ready() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fenced != nil {
+		return b.wrap(b.fenced)
+	}
+	if b.breaker.failures >= breakerFailures && time.Now().Before(b.breaker.until) {
+		return b.wrap(b.breaker.last)
+	}
+	return nil
+}
+
+// unavailable is called under the mutex.
+func (b *backend) unavailable() error {
+	switch {
+	case b.fenced != nil:
+		return b.wrap(b.fenced)
+	case b.breaker.last != nil:
+		return b.wrap(b.breaker.last)
+	}
+	return nil
+}
+
+// note counts how a round trip ended.
+func (b *backend) note(err error) {
+	b.mu.Lock()
+	k := &b.breaker
+	was := k.last
+	if err == nil {
+		*k = breaker{}
+	} else {
+		k.failures++
+		k.last, k.until = err, time.Now().Add(breakerCooldown)
+		b.health.Failures++
+	}
+	b.mu.Unlock()
+	switch {
+	case err != nil && was == nil:
+		b.o.Logger.Error("state in Redis: no answer", "state", b.o.Name, "redis", b.health.Where, "err", err)
+	case err == nil && was != nil:
+		b.o.Logger.Info("state in Redis: answers again", "state", b.o.Name, "redis", b.health.Where)
+	}
+}
+
+func (b *backend) wrap(err error) error {
+	return fmt.Errorf("Redis at %s: %w: %w: mend it, or set on_unavailable = \"pass\"", b.health.Where, state.ErrUnavailable, err)
+}
+
+func keyText(k state.Key) string {
+	raw := binary.LittleEndian.AppendUint64(nil, k[0])
+	return hex.EncodeToString(binary.LittleEndian.AppendUint64(raw, k[1]))
+}
