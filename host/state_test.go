@@ -7,7 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -132,5 +134,32 @@ func TestNaiveRecipeLosesWhatOursKeeps(t *testing.T) {
 	t.Logf("%d sends were refused and retried: the naive recipe lost %d of %d records, ours kept %d", refused.Load(), lost, records, kept)
 	if refused.Load() != 2*records || lost != records || kept != records {
 		t.Errorf("refused %d sends; the naive recipe lost %d records, and ours kept %d", refused.Load(), lost, kept)
+	}
+}
+
+// Two hosts with one window in Redis: what one has written, the other drops.
+func TestRedisStateIsShared(t *testing.T) {
+	m := miniredis.RunT(t)
+	b := startBroker(t, 1, "clean")
+	hostOf := func(id string) *host.Producer {
+		cfg := dedupInto(host.StateConfig{Backend: "redis", URL: host.Secret("redis://" + m.Addr()), Timeout: host.Duration(patience), Lease: host.Duration(time.Hour)})
+		cfg.Host.ID = id
+		return producerOf(t, newHost(t, b, cfg, host.WithStateBackend("redis", redis.Open)))
+	}
+	one, two := hostOf("one"), hostOf("two")
+	for i := range 10 {
+		rec := klamm.Record{Topic: "clean", Key: fmt.Append(nil, i), Value: []byte("v")}
+		for j, p := range []*host.Producer{one, two, two, one} {
+			want := klamm.Dropped
+			if j == 0 {
+				want = klamm.Written
+			}
+			if r := sendNow(t, p, rec); r.Outcome != want {
+				t.Errorf("record %d, send %d: got %+v, want %s", i, j, r, want)
+			}
+		}
+	}
+	if got := len(readTopic(t, b, "clean")); got != 10 {
+		t.Errorf("the topic has %d records, want 10", got)
 	}
 }

@@ -292,3 +292,10 @@ func (b *fileBucket) Usage() Usage {
 	defer b.f.mu.Unlock()
 	return b.mem.Usage()
 }
+
+// warm implements warmer.
+func (b *fileBucket) warm(asked []Asked) {
+	b.f.mu.Lock()
+	defer b.f.mu.Unlock()
+	b.mem.warm(asked)
+}

@@ -140,7 +140,7 @@ func (l *Ledger) backend(name string, cfg StoreConfig) (Backend, error) {
 		return open(name, cfg, l.log)
 	}
 	known := slices.Sorted(maps.Keys(l.more))
-	return nil, fmt.Errorf("this program has no state backend %q: there are %q; host.WithStateBackend adds others", cfg.Backend, append([]string{"memory", "file"}, known...))
+	return nil, fmt.Errorf("unknown backend %q: this program has %q; host.WithStateBackend adds others", cfg.Backend, append([]string{"memory", "file"}, known...))
 }
 
 func scopeName(topic bool) string {
