@@ -15,6 +15,7 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/state/redis"
 )
 
 // dedupInto is a host that drops records of topic "clean" whose key was there.
