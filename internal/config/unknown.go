@@ -23,10 +23,8 @@ var otherNames = map[string]string{
 
 // notYet are Kafka settings that are understood and not offered.
 var notYet = map[string]string{
-	"transactional_id":       "transactions are not in this version",
-	"transaction_timeout_ms": "transactions are not in this version",
-	"partitioner_class":      `name a plugin or a built-in one with "partitioner"`,
-	"key_serializer":         "keys and values are bytes here", "value_serializer": "keys and values are bytes here",
+	"partitioner_class": `name a plugin or a built-in one with "partitioner"`,
+	"key_serializer":    "keys and values are bytes here", "value_serializer": "keys and values are bytes here",
 	"key_deserializer": "keys and values are bytes here", "value_deserializer": "keys and values are bytes here",
 	"security_protocol": "use [cluster.tls] and [cluster.sasl]", "sasl_jaas_config": "use [cluster.sasl]",
 	"enable_metrics_push":                      "brokers are not sent metrics; Prometheus scrapes them from [admin]",

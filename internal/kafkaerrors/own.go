@@ -79,7 +79,7 @@ var own = []Entry{
 		Name: "ErrDuplicatePending", Class: Abortable, Err: klamm.ErrDuplicatePending,
 		Cause: "the record's id belongs to a record in flight outside of this transaction",
 		Do:    "abort the transaction and send its records again",
-		Klamm: "fails the record: no transaction waits for another; an exactly-once pipeline commits what was before it and reads on from there",
+		Klamm: "fails the record: no transaction waits for another",
 	},
 	{
 		Name: "ErrAbortable", Class: Abortable, Err: klamm.ErrAbortable,
