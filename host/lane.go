@@ -141,7 +141,7 @@ func (l *lane) enter(ctx context.Context, deadline time.Time) (*slot, error) {
 		l.p.tally.accept(-1)
 		l.mu.Unlock()
 		l.p.slots.abandon(sl)
-		return nil, l.p.errClosed()
+		return nil, errProducerClosed
 	}
 	l.inside++
 	if l.sends++; l.sends%recentReads == 0 {

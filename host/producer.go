@@ -272,7 +272,7 @@ func (p *Producer) reserveSlowly(ctx context.Context, size int, deadline time.Ti
 	defer context.AfterFunc(p.open, cancel)()
 	err := p.pipeline.Reserve(merged, size, deadline)
 	if err != nil && p.open.Err() != nil {
-		return klamm.ErrClosed
+		return errProducerClosed
 	}
 	return err
 }
@@ -383,7 +383,7 @@ func (p *Producer) refuse() {
 	p.chains.eachLane((*lane).drain)
 }
 
-func (p *Producer) errClosed() error { return fmt.Errorf("producer %w", klamm.ErrClosed) }
+var errProducerClosed = fmt.Errorf("producer %w", klamm.ErrClosed)
 
 // pump judges partial blocks as soon as it is idle, so that a lone record is not
 // delayed; under load the blocks that fill meanwhile are judged by Sends.

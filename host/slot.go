@@ -191,7 +191,7 @@ func (s *slots) acquire(ctx context.Context, deadline time.Time) (*slot, error) 
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil, klamm.ErrClosed
+		return nil, errProducerClosed
 	}
 	if len(s.waiting) == 0 {
 		if i, ok := s.take(); ok {
@@ -235,13 +235,13 @@ func (s *slots) await(ctx context.Context, turn chan uint32, deadline time.Time)
 
 func (s *slots) granted(i uint32, ok bool) (*slot, error) {
 	if !ok {
-		return nil, klamm.ErrClosed
+		return nil, errProducerClosed
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		s.put(i)
-		return nil, klamm.ErrClosed
+		return nil, errProducerClosed
 	}
 	return s.assign(i), nil
 }
