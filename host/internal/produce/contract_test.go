@@ -65,17 +65,19 @@ func TestReconnectBackoff(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(750 * time.Millisecond) // 50, 100, 200, 400 ms, +-20 %
-		if n.dials < 4 || n.dials > 5 {
-			t.Errorf("%d dials in 750ms, want 4 or 5", n.dials)
+		if got := n.dialed(); got < 4 || got > 5 {
+			t.Errorf("%d dials in 750ms, want 4 or 5", got)
 		}
 		time.Sleep(time.Minute)
-		before := n.dials
+		before := n.dialed()
 		time.Sleep(10 * time.Second)
-		if got := n.dials - before; got < 9 || got > 13 {
+		if got := n.dialed() - before; got < 9 || got > 13 {
 			t.Errorf("%d dials in 10s, want about 10", got)
 		}
+		n.mu.Lock()
 		delete(n.dialErr, 1)
 		n.serve = honest(0, nil)
+		n.mu.Unlock()
 		h.wait()
 		end(t, p)
 		n.stop()

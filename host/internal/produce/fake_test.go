@@ -156,6 +156,13 @@ func (n *fakeNetwork) dial(_ context.Context, broker int32) (transport, error) {
 	return t, nil
 }
 
+// dialed is how many connections were asked for.
+func (n *fakeNetwork) dialed() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dials
+}
+
 // stop ends the brokers.
 func (n *fakeNetwork) stop() {
 	n.mu.Lock()
