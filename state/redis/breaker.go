@@ -68,7 +68,7 @@ func (b *backend) note(err error) {
 }
 
 func (b *backend) wrap(err error) error {
-	return fmt.Errorf("Redis at %s: %w: %w: mend it, or set on_unavailable = \"pass\"", b.health.Where, state.ErrUnavailable, err)
+	return fmt.Errorf("redis at %s: %w: %w: mend it, or set on_unavailable = \"pass\"", b.health.Where, state.ErrUnavailable, err)
 }
 
 func keyText(k state.Key) string {
