@@ -8,7 +8,7 @@ import (
 )
 
 // producers finds the producers of a host by their numbers, which the refs of
-// their records have: the host's own, and one for each exactly-once pipeline.
+// their records have.
 type producers [producerMax + 1]atomic.Pointer[Producer]
 
 // add gives p a number.
@@ -20,7 +20,7 @@ func (ps *producers) add(p *Producer) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("a host has %d producers at the most: use fewer exactly-once pipelines, or several hosts", len(ps))
+	return fmt.Errorf("a host has %d producers at the most: use several hosts", len(ps))
 }
 
 func (ps *producers) remove(p *Producer) { ps[p.number].CompareAndSwap(p, nil) }

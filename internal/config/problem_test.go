@@ -154,6 +154,11 @@ c.toml:3:12: error: plugin "p": on_error = "dead_letter" without a topic to writ
   |
 3 | on_error = "dead_letter"
   |            ^^^^^^^^^^^^^ set dead_letter_topic in [plugin.p] or in its chain`},
+		{"pipeline beside transactions", "[producer]\ntransactional_id = \"a\"\n[pipeline.x]\nfrom = [\"a\"]\nto = \"b\"\n", `
+c.toml:2:20: error: pipeline "x" writes through the producer, which is transactional
+  |
+2 | transactional_id = "a"
+  |                    ^^^ remove transactional_id, or run [pipeline.x] in a host of its own`},
 		{"exactly once", "[pipeline.x]\nfrom = [\"a\"]\nto = \"b\"\nguarantee = \"exactly_once\"\n", `
 c.toml:4:13: error: pipeline "x": exactly_once is not in this version
   |
