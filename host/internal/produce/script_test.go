@@ -79,6 +79,7 @@ type script struct {
 	conf    *config.Producer
 	refs    uint64
 	out     bytes.Buffer // of the current block
+	results bytes.Buffer // of calls that returned during the current command
 	read    map[int32]int
 	waiting map[int32][]*scriptRequest
 	current map[int32]*fakeConn
@@ -309,6 +310,9 @@ func (s *script) do(line string) {
 		}
 	}
 	synctest.Wait()
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	s.results.WriteTo(&s.out)
 }
 
 func (s *script) printf(format string, args ...any) {

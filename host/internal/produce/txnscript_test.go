@@ -2,6 +2,7 @@ package produce
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -115,12 +116,16 @@ func (s *script) callTxn(what string, wait time.Duration) {
 	})
 }
 
+// printResult keeps what a call returned for the end of the command: it returns
+// while the pipeline goes on, so its place between requests would be chance.
 func (s *script) printResult(what string, err error) {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
 	if err != nil {
-		s.printf("%s: %s: %v\n", what, klamm.ClassOf(err), err)
+		fmt.Fprintf(&s.results, "%s: %s: %v\n", what, klamm.ClassOf(err), err)
 		return
 	}
-	s.printf("%s: ok\n", what)
+	fmt.Fprintf(&s.results, "%s: ok\n", what)
 }
 
 func (s *script) sendOffsets(a args) {
