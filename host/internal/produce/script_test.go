@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,6 +80,7 @@ type script struct {
 	conf    *config.Producer
 	refs    uint64
 	out     bytes.Buffer // of the current block
+	begun   int          // where in out the current command began
 	results bytes.Buffer // of calls that returned during the current command
 	read    map[int32]int
 	waiting map[int32][]*scriptRequest
@@ -120,6 +122,7 @@ func playScript(t *testing.T, text string) string {
 		s.h.mu.Lock()
 		fmt.Fprintf(&result, "%s\n----\n%s", commands, s.output())
 		s.out.Reset()
+		s.begun = 0
 		s.h.mu.Unlock()
 	}
 	s.finish()
@@ -312,7 +315,42 @@ func (s *script) do(line string) {
 	synctest.Wait()
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
+	byPartition(s.out.Bytes()[s.begun:])
 	s.results.WriteTo(&s.out)
+	s.begun = s.out.Len()
+}
+
+// completion is a line of complete's; those of single records follow indented.
+var completion = regexp.MustCompile(`(?m)^(?:(?:done|fail) p(\d+) .*\n(?:     .*\n)*)`)
+
+// byPartition sorts completions that follow each other by their partition: what
+// ends in one moment on several partitions has no order among them.
+func byPartition(out []byte) {
+	var run [][]byte
+	var partitions []string
+	start, end := 0, 0
+	sortRun := func() {
+		order := make([]int, len(run))
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(partitions[a], partitions[b]) })
+		var sorted []byte
+		for _, i := range order {
+			sorted = append(sorted, run[i]...)
+		}
+		copy(out[start:end], sorted)
+		run, partitions = nil, nil
+	}
+	for _, at := range completion.FindAllSubmatchIndex(out, -1) {
+		if at[0] != end {
+			sortRun()
+			start = at[0]
+		}
+		end = at[1]
+		run, partitions = append(run, out[at[0]:at[1]]), append(partitions, string(out[at[2]:at[3]]))
+	}
+	sortRun()
 }
 
 func (s *script) printf(format string, args ...any) {
