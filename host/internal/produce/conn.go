@@ -297,6 +297,7 @@ func (c *conn) answer(resp *response, body []byte) error {
 	c.pop()
 	s.done(r)
 	s.kick()
+	s.pipeline.breath.answered()
 	return nil
 }
 

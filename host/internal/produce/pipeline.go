@@ -56,7 +56,8 @@ type Pipeline struct {
 	senders   map[int32]*sender
 
 	// full is how many senders wait for an answer before they can send more.
-	full atomic.Int32
+	full   atomic.Int32
+	breath breath
 
 	flushes atomic.Int32
 	closing atomic.Bool
@@ -106,6 +107,7 @@ func newPipeline(cfg *config.Producer, n network, complete func(*Completion), lo
 		set: set, net: n, clientID: n.clientID(), log: log, complete: complete, start: time.Now(),
 		compressor: compressor,
 		senders:    map[int32]*sender{},
+		breath:     newBreath(),
 		idle:       make(chan struct{}, 1),
 		closed:     make(chan struct{}),
 	}
@@ -186,17 +188,15 @@ func (p *Pipeline) Append(r *Record) error {
 // at until nothing else can run. Meanwhile megabytes pile up that are in no
 // cache any more when they are sent. With more processors it does nothing.
 func (p *Pipeline) Breathe() {
-	if goruntime.GOMAXPROCS(0) > 1 {
-		return
-	}
-	if p.full.Load() == 0 || p.mem.total-p.mem.free.Load() < backlog {
+	switch {
+	case goruntime.GOMAXPROCS(0) > 1:
+	case p.full.Load() == 0 || p.mem.total-p.mem.free.Load() < backlog:
 		goruntime.Gosched()
-		return
+	default:
+		// Gosched would find somebody who can run, us, and not look at the network.
+		// Nobody sends less for our wait: there is more to send than goes.
+		p.breath.wait()
 	}
-	// Gosched would find somebody who can run, us, and not look at the network.
-	// This ends as soon as an answer is there, and after a millisecond at the
-	// latest. Nobody sends less for it: there is more to send than goes.
-	time.Sleep(breath)
 }
 
 const (
@@ -205,8 +205,8 @@ const (
 	// backlog is how many bytes, in flight or waiting, are enough for senders
 	// to go on without us.
 	backlog = 1 << 20
-	// breath is too long to be over before the network has been looked at.
-	breath = 20 * time.Microsecond
+	// breathMost is how long a call of Breathe takes at most.
+	breathMost = time.Millisecond
 )
 
 // Load sets dst to the bytes that are queued for each partition of the topic,
