@@ -201,7 +201,7 @@ func (p *Pipeline) Breathe() {
 
 const (
 	// BreatheBytes is how much may be appended between two calls of Breathe.
-	BreatheBytes = 128 << 10
+	BreatheBytes = 64 << 10
 	// backlog is how many bytes, in flight or waiting, are enough for senders
 	// to go on without us.
 	backlog = 1 << 20
