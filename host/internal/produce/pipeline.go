@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	goruntime "runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,33 +180,6 @@ func (p *Pipeline) Append(r *Record) error {
 	}
 	return t.append(r)
 }
-
-// Breathe lets senders and the readers of answers run. Who appends without a
-// pause calls it after each BreatheBytes or so: where Go has one processor only, a
-// goroutine that never waits gives it up every 10 ms, and answers are not looked
-// at until nothing else can run. Meanwhile megabytes pile up that are in no
-// cache any more when they are sent. With more processors it does nothing.
-func (p *Pipeline) Breathe() {
-	switch {
-	case goruntime.GOMAXPROCS(0) > 1:
-	case p.full.Load() == 0 || p.mem.total-p.mem.free.Load() < backlog:
-		goruntime.Gosched()
-	default:
-		// Gosched would find somebody who can run, us, and not look at the network.
-		// Nobody sends less for our wait: there is more to send than goes.
-		p.breath.wait()
-	}
-}
-
-const (
-	// BreatheBytes is how much may be appended between two calls of Breathe.
-	BreatheBytes = 64 << 10
-	// backlog is how many bytes, in flight or waiting, are enough for senders
-	// to go on without us.
-	backlog = 1 << 20
-	// breathMost is how long a call of Breathe takes at most.
-	breathMost = time.Millisecond
-)
 
 // Load sets dst to the bytes that are queued for each partition of the topic,
 // in their order, and returns it. A topic that had no record yet gives none.
