@@ -66,7 +66,7 @@ plugins: interceptors that pass, edit, route or drop records, and partitioners.
 
 	root.AddCommand(
 		a.demoCommand(), a.runCommand(), a.checkCommand(), a.produceCommand(), a.consumeCommand(), a.replayCommand(), a.explainCommand(),
-		a.benchCommand(), a.verifyCommand(), a.brokerCommand(), a.errorsCommand(), a.topicCommand(), a.pluginCommand(), a.pipelineCommand(), a.versionCommand(),
+		a.benchCommand(), a.verifyCommand(), a.brokerCommand(), a.errorsCommand(), a.topicCommand(), a.pluginCommand(), a.pipelineCommand(), a.stateCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -89,7 +89,7 @@ func (d *daemon) serve() error {
 	}
 	var err error
 	d.admin, err = admin.Listen(admin.Config{
-		Listen: d.s.Admin.Listen, Token: d.s.Admin.Token.Reveal(), Ready: d.ready, Metrics: d.metrics.Handler(), Plugins: d.plugins, Pipelines: d.pipelines, Logger: d.log,
+		Listen: d.s.Admin.Listen, Token: d.s.Admin.Token.Reveal(), Ready: d.ready, Metrics: d.metrics.Handler(), Plugins: d.plugins, Pipelines: d.pipelines, States: d.states, Logger: d.log,
 	})
 	return err
 }
@@ -126,6 +126,16 @@ func (d *daemon) pipelines() admin.Pipelines {
 		return nil
 	}
 	return d.h
+}
+
+// states are the host's, for the admin listener.
+func (d *daemon) states() admin.States {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.h == nil {
+		return nil
+	}
+	return d.h.States()
 }
 
 var errStarting = errors.New("the host is starting, or draining")

@@ -1,7 +1,7 @@
 // Package admin is the HTTP listener of `klamm run`: /metrics for Prometheus,
 // /livez and /readyz for whoever restarts processes, /v1/plugins for deploying
 // new modules to the running host, /v1/pipelines for pausing and resuming its
-// pipelines.
+// pipelines, /v1/states for what it remembers for plugins.
 //
 // A listener on a loopback address answers only requests whose Host is a
 // loopback name too, so that no web page can reach it by DNS rebinding. On any
@@ -36,7 +36,9 @@ type Config struct {
 	Plugins func() Plugins
 	// Pipelines returns the host's pipelines, as Plugins does its plugins.
 	Pipelines func() Pipelines
-	Logger    *slog.Logger
+	// States returns what the host remembers for plugins, likewise.
+	States func() States
+	Logger *slog.Logger
 }
 
 // Server is a running listener. Its methods are safe for concurrent use.
@@ -95,8 +97,11 @@ func handler(cfg Config, loopback, socket bool) http.Handler {
 	if cfg.Pipelines != nil {
 		(&pipelineAPI{pipelines: cfg.Pipelines, log: cfg.Logger}).routes(mux, gate)
 	}
+	if cfg.States != nil {
+		(&stateAPI{states: cfg.States, log: cfg.Logger}).routes(mux, gate)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "klamm: /metrics /livez /readyz /v1/plugins /v1/pipelines")
+		fmt.Fprintln(w, "klamm: /metrics /livez /readyz /v1/plugins /v1/pipelines /v1/states")
 	})
 	if loopback {
 		return localHostOnly(mux)

@@ -30,7 +30,7 @@ func NewClient(listen, token string) *Client {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		}
 	}
-	c.http = &http.Client{Transport: transport, Timeout: 2 * time.Minute}
+	c.http = &http.Client{Transport: transport}
 	return c
 }
 
@@ -82,10 +82,35 @@ type Refusal struct {
 
 func (e *Refusal) Error() string { return e.Text }
 
+// do makes one call whose answer is one JSON value.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body []byte, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.send(ctx, method, path, header, body)
 	if err != nil {
 		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp)
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return json.Unmarshal(answer, out)
+}
+
+const (
+	callTimeout = 2 * time.Minute
+	answerMax   = 8 << 20
+)
+
+// send makes a call. The caller closes the answer's body.
+func (c *Client) send(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	for k, v := range header {
 		req.Header[k] = v
@@ -93,17 +118,14 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	return c.http.Do(req)
+}
+
+// refusal is the host's answer to a call that it did not carry out.
+func refusal(resp *http.Response) error {
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return json.Unmarshal(answer, out)
 	}
 	var refused ErrorAnswer
 	if json.Unmarshal(answer, &refused) != nil || refused.Error == "" {
@@ -111,3 +133,5 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	}
 	return &Refusal{Status: resp.StatusCode, Text: refused.Error}
 }
+
+func statePath(name, then string) string { return "/v1/states/" + url.PathEscape(name) + then }
