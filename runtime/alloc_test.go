@@ -168,7 +168,7 @@ func TestUnmetered(t *testing.T) {
 		if got := codes(judge(t, s, abi.OnSend, keyed(3, abi.FieldKey))); got != "111" {
 			t.Errorf("verdicts %s, want 111", got)
 		}
-		return slice - int64(s.cur.in.watch.fuel.Get())
+		return sliceMost - int64(s.cur.in.watch.fuel.Get())
 	}
 	if n := burned(t.Context()); n <= 0 {
 		t.Errorf("metered: %d units burned", n)

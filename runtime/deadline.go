@@ -14,9 +14,6 @@ import (
 // read. A call that ends within its first slice never reads it, and a guest that
 // is stopped leaves the engine's instance open.
 
-// slice is the fuel between two looks at the clock: 20 to 400 us of work.
-const slice = 250_000
-
 // starved is the part of the fuel that a processor burns in the time of a call
 // below which the guest counts as not having run: a quarter. A busy machine or a
 // throttled container must not look like a plugin that hangs.
@@ -45,6 +42,8 @@ type watch struct {
 	begun    time.Time // of the first look at the clock, zero before
 	granted  int64     // fuel so far
 	extended bool
+
+	pace pace
 }
 
 // bind finds the globals in a module that was just instantiated.
@@ -55,14 +54,15 @@ func (w *watch) bind(mod api.Module) error {
 		return errors.New("the module is not metered")
 	}
 	w.fuel, w.depth, w.deepest = fuel, depth, depth.Get()
+	w.pace.slice = sliceMost
 	return nil
 }
 
 // start begins a call that may take so long. The depth is as it was: after a call
 // that does not return normally comes rewind.
 func (w *watch) start(limit time.Duration) {
-	w.limit, w.begun, w.granted, w.extended = limit, time.Time{}, slice, false
-	w.fuel.Set(slice)
+	w.limit, w.begun, w.granted, w.extended = limit, time.Time{}, w.pace.slice, false
+	w.fuel.Set(uint64(w.pace.slice))
 }
 
 // look reads the clock for the first time in a call. What may wait in the host
@@ -87,15 +87,25 @@ func (w *watch) charge(units int) { w.fuel.Set(w.fuel.Get() - uint64(units)) }
 // once.
 func (w *watch) yield() {
 	burned := w.granted - int64(w.fuel.Get())
-	if w.left() <= 0 {
+	now := time.Now()
+	if w.begun.IsZero() {
+		w.begun = now
+	}
+	if now.Sub(w.begun) >= w.limit {
 		if w.extended || float64(burned) >= w.rate*float64(w.limit)/starved {
 			panic(lateTrap{})
 		}
 		w.extended = true
 		w.limit *= 2
 	}
-	w.granted = burned + slice
-	w.fuel.Set(slice)
+	if w.granted == w.pace.slice { // the call's first
+		w.pace.begin(now)
+	} else {
+		w.pace.adapt(now)
+	}
+	w.pace.breathe(now)
+	w.granted = burned + w.pace.slice
+	w.fuel.Set(uint64(w.pace.slice))
 }
 
 // nested reports whether the call was ended for nesting too deeply.

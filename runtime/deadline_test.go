@@ -52,7 +52,7 @@ func TestDeadlineOfACall(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				wt := &watch{fuel: new(number), rate: core / 1e6}
+				wt := &watch{fuel: new(number), rate: core / 1e6, pace: pace{slice: sliceMost}}
 				for range 2 { // each call has its own time
 					time.Sleep(time.Hour)
 					wt.start(limit)
@@ -67,7 +67,7 @@ func TestDeadlineOfACall(t *testing.T) {
 
 func TestLeftOfACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		wt := &watch{fuel: new(number), rate: 1}
+		wt := &watch{fuel: new(number), rate: 1, pace: pace{slice: sliceMost}}
 		wt.start(100 * time.Millisecond)
 		if left := wt.left(); left != 100*time.Millisecond {
 			t.Errorf("%s left at the first look", left)

@@ -47,7 +47,7 @@ func (e *Engine) Compile(ctx context.Context, name string, wasm []byte) (*Module
 		return nil, &LoadError{Name: name, Problems: problems}
 	}
 	facts.Manifest = nil
-	metered, err := meter.Rewrite(wasm, meter.Options{Slice: slice, Off: e.unmetered})
+	metered, err := meter.Rewrite(wasm, meter.Options{Slice: sliceMost, Off: e.unmetered})
 	if err != nil {
 		return nil, &LoadError{Name: name, Problems: []string{err.Error()}}
 	}

@@ -82,7 +82,8 @@ func (v *Verdicts) At(i int) Verdict {
 	return out
 }
 
-// Memory kept between calls for verdicts is given back above these sizes.
+// Memory kept between calls for verdicts is given back above these sizes, once a
+// call has not needed it: calls that do would allocate it each time.
 const (
 	keepOutput = 1 << 20
 	keepEdits  = 1 << 14
@@ -90,12 +91,13 @@ const (
 
 func (v *Verdicts) reset() {
 	clear(v.edits) // views of buf
+	lessOutput, fewerEdits := len(v.buf) <= keepOutput, len(v.edits) <= keepEdits
 	v.words, v.details, v.buf, v.edits = v.words[:0], v.details[:0], v.buf[:0], v.edits[:0]
 	v.pending = 0
-	if cap(v.buf) > keepOutput {
+	if lessOutput && cap(v.buf) > keepOutput {
 		v.buf = nil
 	}
-	if cap(v.edits) > keepEdits {
+	if fewerEdits && cap(v.edits) > keepEdits {
 		v.edits = nil
 	}
 }

@@ -71,7 +71,14 @@ func newBench(t testing.TB) *bench {
 	return b
 }
 
-// load judges batches all the time and counts them.
+// loadEvery is how often the load brings a batch: 16,000 records a second, and
+// most of the processor left to the modules that are tried.
+const (
+	loadBatch = 16
+	loadEvery = time.Millisecond
+)
+
+// load judges batches at a steady rate and counts them.
 type load struct {
 	batches atomic.Int64
 	longest atomic.Int64 // nanoseconds that one batch took
@@ -89,15 +96,17 @@ func (b *bench) startLoad(t testing.TB) *load {
 	l, stop, stopped := new(load), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
+		due := time.NewTicker(loadEvery)
+		defer due.Stop()
 		var batch interceptor.Batch
 		for {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-due.C:
 			}
 			began := time.Now()
-			fillBatch(&batch, 16, 0)
+			fillBatch(&batch, loadBatch, 0)
 			lane.OnSend(context.Background(), &batch)
 			for i := range batch.Items {
 				if got := batch.Items[i].Outcome; (got == klamm.Dropped) != (i == 0) || got == klamm.Failed {

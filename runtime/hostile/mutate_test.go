@@ -12,21 +12,24 @@ import (
 )
 
 // sources are the modules that mutations start from: the ready-made plugins,
-// and two of the corpus with more instructions.
+// each followed by modules of the corpus, which are short, so that most changes
+// hit something that matters. Those that use up their deadline are left out,
+// since that is all that their mutations would do.
 func sources(t testing.TB) [][]byte {
 	t.Helper()
-	var out [][]byte
-	for _, name := range plugins.Names() {
-		wasm, _, _ := plugins.Builtin(name)
-		out = append(out, wasm)
-	}
+	const beside = 3
+	var short, out [][]byte
 	for _, c := range hostile.Corpus() {
-		if c.Name == "edits: none" || c.Name == "trap in on_send: table.copy behind the table" {
-			out = append(out, c.Wasm)
+		if !c.Slow && c.Row != "P2" && (c.Fate == hostile.Harmless || c.Fate == hostile.Faulted) && len(c.Wasm) < 4096 {
+			short = append(short, c.Wasm)
 		}
 	}
-	if len(out) != 5 {
-		t.Fatalf("%d modules to start from, want 5", len(out))
+	if len(short) < 200 {
+		t.Fatalf("%d short modules to start from, want 200", len(short))
+	}
+	for i := 0; i+beside <= len(short); i += beside {
+		wasm, _, _ := plugins.Builtin(plugins.Names()[i/beside%len(plugins.Names())])
+		out = append(append(out, wasm), short[i:i+beside]...)
 	}
 	return out
 }
@@ -83,7 +86,7 @@ func TestMutations(t *testing.T) {
 
 // FuzzModule gives any bytes to the host as a plugin.
 func FuzzModule(f *testing.F) {
-	for _, wasm := range sources(f) {
+	for _, wasm := range sources(f)[:32] {
 		f.Add(wasm)
 	}
 	b := newBench(f)
