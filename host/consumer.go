@@ -60,7 +60,7 @@ func (c *Consumer) Run(ctx context.Context, f Handler) error {
 	c.c.deliver = func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 		switch it.Outcome {
 		case klamm.DeadLettered:
-			return c.h.sendDeadLetter(ctx, it, done, fail)
+			return c.h.producer.sendDeadLetter(ctx, c.h.chains.bare, it, done, fail)
 		case klamm.Failed:
 			return fmt.Errorf("consume %s/%d@%d: %w", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
 		}
@@ -121,11 +121,11 @@ func (h *Host) consumeChain(topics []string) *chainRun {
 
 // sendDeadLetter writes a record that a plugin condemned to its dead-letter
 // topic, past all plugins.
-func (h *Host) sendDeadLetter(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *Producer) sendDeadLetter(ctx context.Context, bare *chainRun, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 	dead := interceptor.DeadLetterRecord(it, interceptor.Origin{
 		Topic: it.Record.Topic, Partition: it.Record.Partition, Offset: it.Record.Offset,
 	})
-	_, err := h.producer.accept(ctx, &dead, origin{chain: h.chains.bare, done: func(r klamm.Result) {
+	_, err := p.accept(ctx, &dead, origin{chain: bare, done: func(r klamm.Result) {
 		if r.Err != nil {
 			fail(fmt.Errorf("dead-letter topic %q: %w", dead.Topic, r.Err))
 			return

@@ -38,6 +38,12 @@ type consumption struct {
 	// is lost.
 	deliver func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error
 
+	// commitAll, if it is set, takes the place of commits, and beforeRevoke of those
+	// before partitions go.
+	commitAll    func(context.Context) error
+	beforeRevoke func(lost bool)
+	failed       atomic.Bool // a record was not completed and never will be
+
 	stop context.CancelCauseFunc
 
 	mu     sync.Mutex
@@ -106,6 +112,9 @@ func (c *consumption) Assigned(_ context.Context, parts map[string][]int32) {
 // reads what is not committed.
 func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	c.log.Info("partitions revoked", "group", c.name, "partitions", fmt.Sprint(parts), "lost", lost)
+	if c.beforeRevoke != nil {
+		c.beforeRevoke(lost)
+	}
 	gone := c.take(parts)
 	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
 	defer cancel()
@@ -113,7 +122,7 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	for tp, pr := range gone {
 		if !lost {
 			awaitDrained(ctx, pr)
-			if at, moved := pr.toCommit(); moved && !c.manual {
+			if at, moved := pr.toCommit(); moved && !c.manual && c.commitAll == nil {
 				offsets[tp] = at
 			}
 		}
@@ -233,10 +242,12 @@ func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Ite
 		return nil
 	}
 	err := c.deliver(ctx, it, done, func(err error) {
+		c.failed.Store(true)
 		pr.fail()
 		c.stop(err)
 	})
 	if err != nil {
+		c.failed.Store(true)
 		pr.fail()
 	}
 	return err
@@ -273,16 +284,10 @@ func (c *consumption) commitLoop(ctx context.Context) {
 
 // commit commits every position that has moved.
 func (c *consumption) commit(ctx context.Context) error {
-	c.mu.Lock()
-	parts := make(map[klamm.TopicPartition]*progress, len(c.parts))
-	offsets := map[klamm.TopicPartition]int64{}
-	for tp, pr := range c.parts {
-		parts[tp] = pr
-		if at, moved := pr.toCommit(); moved {
-			offsets[tp] = at
-		}
+	if c.commitAll != nil {
+		return c.commitAll(ctx)
 	}
-	c.mu.Unlock()
+	parts, offsets := c.toCommit()
 	if len(offsets) == 0 {
 		return nil
 	}
@@ -291,6 +296,21 @@ func (c *consumption) commit(ctx context.Context) error {
 	}
 	c.confirm(parts, offsets)
 	return nil
+}
+
+// toCommit returns the positions that have moved.
+func (c *consumption) toCommit() (map[klamm.TopicPartition]*progress, map[klamm.TopicPartition]int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	parts := make(map[klamm.TopicPartition]*progress, len(c.parts))
+	offsets := map[klamm.TopicPartition]int64{}
+	for tp, pr := range c.parts {
+		parts[tp] = pr
+		if at, moved := pr.toCommit(); moved {
+			offsets[tp] = at
+		}
+	}
+	return parts, offsets
 }
 
 // confirm notes what was committed, and stops when that was the end.

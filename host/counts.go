@@ -42,6 +42,16 @@ func (t *tally) complete(o klamm.Outcome, n int) {
 	t.inFlight.Add(-int64(n))
 }
 
+// set makes the tally that of records which are all completed.
+func (t *tally) set(c Counts) {
+	t.in.Store(c.In)
+	t.inFlight.Store(c.InFlight)
+	t.outcome[klamm.Written].Store(c.Out)
+	t.outcome[klamm.Dropped].Store(c.Dropped)
+	t.outcome[klamm.DeadLettered].Store(c.DeadLettered)
+	t.outcome[klamm.Failed].Store(c.Failed)
+}
+
 // revoke makes completed records failed ones: their transaction was aborted. What
 // plugins dropped stays dropped.
 func (t *tally) revoke(n *[klamm.Failed + 1]int64) {

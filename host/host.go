@@ -36,6 +36,9 @@ type Host struct {
 
 	clock *clock
 
+	halted context.Context // ends when Close begins
+	halt   context.CancelFunc
+
 	mu        sync.Mutex
 	pipelines map[string]*pipeline
 	running   sync.WaitGroup
@@ -82,6 +85,7 @@ func prepare(cfg Config, baseDir string, opts []Option) *Host {
 		cfg: cfg, baseDir: baseDir, clock: newClock(), opt: collect(opts),
 		plugins: map[string]*plugin{}, pipelines: map[string]*pipeline{},
 	}
+	h.halted, h.halt = context.WithCancel(context.Background())
 	if h.log = h.opt.logger; h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

@@ -9,16 +9,25 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/consume"
 	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/internal/config"
 )
 
 // pipeline reads topics, sends what its chain lets pass to another, and commits
 // a record's offset when the broker has acknowledged what came of it: at least
-// once.
+// once. For exactly once see exactlyonce.go.
 type pipeline struct {
 	*consumption
-	cfg     PipelineConfig
-	groupID string
-	chain   *chainRun
+	cfg      PipelineConfig
+	groupID  string
+	producer *Producer
+	chain    *chainRun // of the producer
+	bare     *chainRun // of the producer, for dead letters
+
+	// Of an exactly-once pipeline. The lane's mutex guards the last three.
+	ownsProducer bool
+	inTxn        bool   // a transaction is open
+	cutFailed    bool   // this life is over
+	safe         Counts // as of the last commit
 }
 
 // Run runs every [pipeline.NAME] until ctx ends, all that have stop_at_end are
@@ -33,6 +42,13 @@ func (h *Host) Run(ctx context.Context) error {
 	defer cancel()
 	started, err := h.startPipelines(ctx)
 	defer func() {
+		h.mu.Lock()
+		for i, p := range started {
+			if now := h.pipelines[p.name]; now != nil {
+				started[i] = now // its last life
+			}
+		}
+		h.mu.Unlock()
 		for _, p := range started {
 			if err := p.close(); err != nil {
 				h.log.Warn("close a pipeline", "pipeline", p.name, "error", err)
@@ -61,6 +77,9 @@ func (h *Host) startPipelines(ctx context.Context) ([]*pipeline, error) {
 	for name, cfg := range h.cfg.Pipeline {
 		p, err := h.newPipeline(ctx, name, cfg)
 		if err != nil {
+			if p != nil {
+				err = errors.Join(err, p.close())
+			}
 			return started, fmt.Errorf("pipeline %q: %w", name, err)
 		}
 		started = append(started, p)
@@ -76,7 +95,11 @@ func runAll(ctx context.Context, cancel context.CancelFunc, pipelines []*pipelin
 	var all sync.WaitGroup
 	for i, p := range pipelines {
 		all.Go(func() {
-			if err := p.run(ctx); err != nil {
+			run := p.run
+			if p.ownsProducer {
+				run = p.lives
+			}
+			if err := run(ctx); err != nil {
 				errs[i] = fmt.Errorf("pipeline %q: %w", p.name, err)
 				cancel()
 			}
@@ -93,6 +116,7 @@ func (h *Host) stopPipelines() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	h.halt()
 	for _, p := range h.pipelines {
 		if p.stop != nil {
 			p.stop(nil)
@@ -113,8 +137,15 @@ func (h *Host) newPipeline(ctx context.Context, name string, cfg PipelineConfig)
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{consumption: c, cfg: cfg, groupID: group, chain: run}
+	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare}
 	c.name, c.deliver = name, p.forward
+	if cfg.Guarantee == config.ExactlyOnce {
+		c.group.ReadStable()
+		c.commitAll, c.beforeRevoke = p.cut, p.revoked
+		if err := p.openProducer(ctx); err != nil {
+			return p, err
+		}
+	}
 	if cfg.StopAtEnd {
 		if c.ends, err = consume.Remaining(ctx, h.cluster, group, cfg.From); err != nil {
 			return p, err
@@ -133,11 +164,26 @@ func (h *Host) instanceID(pipeline string) string {
 	return h.cfg.Host.ID + "-" + pipeline
 }
 
+// close ends the reading's plugins, and the producer that is the pipeline's own.
+func (p *pipeline) close() error {
+	err := p.consumption.close()
+	if p.ownsProducer {
+		p.ownsProducer = false
+		err = errors.Join(err, p.closeProducer())
+	}
+	return err
+}
+
 // forward sends one record that on_consume let pass.
 func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+	if p.commitAll != nil {
+		if err := p.enter(ctx); err != nil {
+			return err
+		}
+	}
 	switch it.Outcome {
 	case klamm.DeadLettered:
-		return p.h.sendDeadLetter(ctx, it, done, fail)
+		return p.sendDeadLetter(ctx, it, done, fail)
 	case klamm.Failed:
 		return p.poison(ctx, it, done, fail)
 	}
@@ -146,7 +192,7 @@ func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(
 	origRec := cloneRecord(&it.Record)
 	rec := *origRec
 	rec.Topic, rec.Target = p.cfg.To, 0
-	_, err := p.h.producer.accept(ctx, &rec, origin{chain: p.chain, done: func(r klamm.Result) {
+	_, err := p.producer.accept(ctx, &rec, origin{chain: p.chain, done: func(r klamm.Result) {
 		p.completed(origRec, r, done, fail)
 	}})
 	return err
@@ -160,7 +206,7 @@ func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.
 	it := interceptor.Item{Record: *rec, Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
 	// On the notifier's goroutine: it holds no memory and no slot, so that
 	// sending from here cannot deadlock.
-	if err := p.poison(p.h.producer.ctx, &it, done, fail); err != nil {
+	if err := p.poison(p.producer.ctx, &it, done, fail); err != nil {
 		fail(err)
 	}
 }
@@ -175,5 +221,9 @@ func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(k
 			it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
 	}
 	it.DeadLetterTopic = p.cfg.DeadLetterTopic
-	return p.h.sendDeadLetter(ctx, it, done, fail)
+	return p.sendDeadLetter(ctx, it, done, fail)
+}
+
+func (p *pipeline) sendDeadLetter(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+	return p.producer.sendDeadLetter(ctx, p.bare, it, done, fail)
 }

@@ -20,6 +20,12 @@ import (
 // fill writes n records with a client that is not ours.
 func fill(t *testing.T, b *testBroker, topic string, n int) {
 	t.Helper()
+	fillFrom(t, b, topic, 0, n)
+}
+
+// fillFrom writes n records, numbered from first.
+func fillFrom(t *testing.T, b *testBroker, topic string, first, n int) {
+	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +33,8 @@ func fill(t *testing.T, b *testBroker, topic string, n int) {
 	defer cl.Close()
 	recs := make([]*kgo.Record, n)
 	for i := range recs {
-		recs[i] = &kgo.Record{Topic: topic, Key: strconv.AppendInt(nil, int64(i), 10), Value: value(i), Headers: []kgo.RecordHeader{{Key: "n", Value: value(i)}, {Key: "n"}}}
+		v := value(first + i)
+		recs[i] = &kgo.Record{Topic: topic, Key: strconv.AppendInt(nil, int64(first+i), 10), Value: v, Headers: []kgo.RecordHeader{{Key: "n", Value: v}, {Key: "n"}}}
 	}
 	if err := cl.ProduceSync(within(t), recs...).FirstErr(); err != nil {
 		t.Fatal(err)

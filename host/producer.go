@@ -37,6 +37,7 @@ type Producer struct {
 	clock     *clock
 	tally     tally
 	txn       *transactions // nil without a transactional_id
+	tolerant  bool          // a record that failed is its sender's business
 	flushed   atomic.Int64  // nanoseconds spent in Flush
 
 	acker     acknowledger

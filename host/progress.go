@@ -121,6 +121,13 @@ func (p *progress) empty() bool {
 	return len(p.entries) == 0 && p.position <= p.committed
 }
 
+// settled reports whether no record is in flight.
+func (p *progress) settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open == 0 || p.givenUp
+}
+
 // drained returns a channel that is closed while nothing is in flight.
 func (p *progress) drained() <-chan struct{} {
 	p.mu.Lock()

@@ -252,8 +252,8 @@ func (k *checker) pipelines() {
 			k.reference(at("chain"), fmt.Sprintf("pipeline %q", name), "chain", p.Chain, sortedKeys(k.Chain))
 		}
 		k.oneOf(at("guarantee"), string(p.Guarantee), guarantees...)
-		if p.Guarantee == "exactly_once" {
-			k.fail(at("guarantee"), fmt.Sprintf("pipeline %q: exactly_once is not in this version", name), `use "at_least_once"`)
+		if p.Guarantee == ExactlyOnce {
+			k.exactlyOnce(name)
 		}
 		between(k, at("commit_interval_ms"), p.CommitInterval, millis(1), seconds(3600))
 		if other, shared := groups[p.GroupID]; shared {
@@ -262,6 +262,20 @@ func (k *checker) pipelines() {
 		groups[p.GroupID] = name
 	}
 	k.loops()
+}
+
+// exactlyOnce demands what a pipeline's transactions rest on.
+func (k *checker) exactlyOnce(name string) {
+	at := path("pipeline", name, "guarantee")
+	if k.Host.ID == "" {
+		k.fail(at, fmt.Sprintf("pipeline %q: exactly_once needs a name that lasts for the host", name), "set id in [host]: it names the transactions, so that a restart ends those that were left open")
+	}
+	if k.Consumer.IsolationLevel == "read_uncommitted" {
+		k.fail(path("consumer", "isolation_level"), fmt.Sprintf("pipeline %q is exactly once and would read records of aborted transactions", name), `use "read_committed"`)
+	}
+	if !k.Producer.Idempotent() {
+		k.fail(at, fmt.Sprintf("pipeline %q: exactly_once needs idempotence, which the settings of [producer] turn off", name), "transactions need acks = \"all\", retries, and at most 5 requests in flight")
+	}
 }
 
 func (k *checker) pipelineTopics(name string, p Pipeline) {

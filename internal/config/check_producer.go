@@ -102,8 +102,10 @@ func (k *checker) transactions(p *Producer) {
 			"transactions need idempotence"+k.lineOf("producer", "enable_idempotence"))
 	}
 	for _, name := range sortedKeys(k.Pipeline) {
-		k.fail(path("producer", "transactional_id"), fmt.Sprintf("pipeline %q writes through the producer, which is transactional", name),
-			fmt.Sprintf("remove transactional_id, or run %s in a host of its own", tableName(path("pipeline", name))))
+		if k.Pipeline[name].Guarantee != ExactlyOnce {
+			k.fail(path("producer", "transactional_id"), fmt.Sprintf("pipeline %q writes through the producer, which is transactional", name),
+				fmt.Sprintf("give %s guarantee = \"exactly_once\", or remove transactional_id", tableName(path("pipeline", name))))
+		}
 	}
 }
 

@@ -289,3 +289,6 @@ type OnUnknown string
 
 // Guarantee is at_least_once or exactly_once.
 type Guarantee string
+
+// ExactlyOnce has a pipeline write, and commit what it has read, in transactions.
+const ExactlyOnce Guarantee = "exactly_once"

@@ -231,7 +231,7 @@ var (
 	onErrors            = []string{string(Fail), string(Pass), string(Drop), string(DeadLetter)}
 	partitionerOnErrors = []string{"default", "fail"}
 	onUnknowns          = []string{"release", "hold"}
-	guarantees          = []string{"at_least_once", "exactly_once"}
+	guarantees          = []string{"at_least_once", string(ExactlyOnce)}
 )
 
 // UnmarshalText reads earliest, latest or none.

@@ -51,7 +51,12 @@ type Group struct {
 	cancel  context.CancelFunc // ends run, and Run
 	done    chan struct{}      // closed at the end of Run
 	closed  bool
+	stable  bool
 }
+
+// ReadStable has partitions begin at offsets that no open transaction is about to
+// change (KIP-447). It is called before Run.
+func (g *Group) ReadStable() { g.stable = true }
 
 // NewGroup prepares a member; Run joins. instanceID, where there is one, makes it
 // a static member (KIP-345): it leaves its partitions to nobody while it restarts

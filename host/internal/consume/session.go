@@ -82,6 +82,16 @@ func (s *session) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.Co
 }
 
 func (g *Group) readClaim(ctx context.Context, tp klamm.TopicPartition, at int64) error {
+	if g.stable {
+		offsets, err := Committed(ctx, g.cluster, g.id, []klamm.TopicPartition{tp})
+		if err != nil {
+			return err
+		}
+		at = -1
+		if next, ok := offsets[tp]; ok {
+			at = next
+		}
+	}
 	if at < 0 { // sarama's stand-in: nothing is committed, or nothing that is in the log
 		var err error
 		if at, err = resetOffset(g.cfg.reset); err != nil {
