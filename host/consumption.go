@@ -43,6 +43,9 @@ type consumption struct {
 	commitAll    func(context.Context) error
 	beforeRevoke func(lost bool)
 	failed       atomic.Bool // a record was not completed and never will be
+	// limbo, if it is not nil, takes the claims of what was not committed when its
+	// partition went: whether it is is not known yet.
+	limbo map[klamm.TopicPartition][]progressClaim
 
 	stop context.CancelCauseFunc
 
@@ -135,6 +138,10 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 		}
 	}
 	for tp, pr := range gone {
+		if c.limbo != nil {
+			c.limbo[tp] = append(c.limbo[tp], pr.abandon()...)
+			continue
+		}
 		c.h.settleClaims(tp, pr.abandon(), klamm.Failed, errPartitionGone)
 	}
 }

@@ -42,6 +42,12 @@ func (t *tally) complete(o klamm.Outcome, n int) {
 	t.inFlight.Add(-int64(n))
 }
 
+// completed returns the part of c that has its outcome.
+func (c Counts) completed() Counts {
+	c.In, c.InFlight = c.Out+c.Dropped+c.DeadLettered+c.Failed, 0
+	return c
+}
+
 // set makes the tally that of records which are all completed.
 func (t *tally) set(c Counts) {
 	t.in.Store(c.In)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/consume"
 )
 
 // An exactly-once pipeline has a transactional producer of its own. Every
@@ -15,9 +19,62 @@ import (
 // the group's metadata (KIP-447), and commits.
 //
 // When a transaction is lost, so are the pipeline's positions and plugins' claims
-// since the last commit. It begins a new life then: a producer that fences the old
-// one, and a member that reads on from the committed offsets. Being a static
-// member, it takes its partitions back at once.
+// since the last commit. It begins a new life then: with the same producer, under a
+// new epoch, and as a member that reads on from the committed offsets. Being a
+// static member, it takes its partitions back at once. What the epoch is asked for
+// with tells a host that another one of its id has replaced that it has been.
+
+// exactlyOnce is what a pipeline has of it from one life to the next.
+type exactlyOnce struct {
+	producer *Producer
+	chain    *chainRun // of the producer
+	bare     *chainRun // of the producer, for dead letters
+	counts   cutCounts
+	// The lane's mutex guards the rest while a life lasts.
+	inTxn bool // a transaction is open
+	over  bool // this life is
+	cut   *cut // of a commit whose end is not known
+}
+
+// cut is what a transaction commits.
+type cut struct {
+	commits int64 // of the producer, before
+	counts  Counts
+	offsets map[klamm.TopicPartition]int64
+}
+
+// cutCounts tells of records what is committed. Those of a lost transaction are in
+// flight until they have been read again.
+type cutCounts struct {
+	mu   sync.Mutex
+	safe Counts
+	in   int64
+}
+
+func (c *cutCounts) commit(safe Counts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.safe = safe
+}
+
+// seen returns the counts where in records were read.
+func (c *cutCounts) seen(in int64) Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in = max(c.in, in)
+	now := c.safe
+	now.In, now.InFlight = c.in, c.in-c.safe.In
+	return now
+}
+
+// end has what was not committed count as failed: it is read again by others.
+func (c *cutCounts) end(in int64) {
+	left := c.seen(in)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.safe.Failed += left.InFlight
+	c.safe.In = left.In
+}
 
 // lives runs an exactly-once pipeline, life after life, until ctx ends, it has
 // reached its end, or an error does not pass.
@@ -28,8 +85,12 @@ func (p *pipeline) lives(ctx context.Context) error {
 	for failures := 0; ; {
 		commits := p.commits.Load()
 		err := p.run(ctx)
-		if err == nil || ctx.Err() != nil || !passes(err) {
+		if err == nil || !passes(err) {
 			return err
+		}
+		if ctx.Err() != nil {
+			p.log.Warn("the last transaction is lost: the next run reads again from the commit before", "pipeline", p.name, "err", err)
+			return nil
 		}
 		if p.commits.Load() > commits {
 			failures = 0
@@ -44,6 +105,9 @@ func (p *pipeline) lives(ctx context.Context) error {
 			return nil
 		}
 		if p, err = p.reborn(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			return err
 		}
 	}
@@ -59,35 +123,45 @@ const (
 
 // passes reports whether another life may do better.
 func passes(err error) bool {
-	if errors.Is(err, klamm.ErrOutcomeUnknown) {
+	var broker *klamm.BrokerError
+	switch {
+	case errors.Is(err, klamm.ErrFenced), errors.As(err, &broker) && broker.Code == klamm.CodeFencedInstanceId:
+		return false // another host has our id, and our partitions
+	case errors.Is(err, errPartitionLost):
+		return true
+	case errors.Is(err, klamm.ErrOutcomeUnknown):
 		return true // the committed offsets tell: they are in the same transaction
 	}
-	switch klamm.ClassOf(err) {
-	case klamm.ClassAbortable, klamm.ClassRetriable:
-		return true
-	}
-	return errors.Is(err, errPartitionLost)
+	class := klamm.ClassOf(err)
+	return class == klamm.ClassAbortable || class == klamm.ClassRetriable
 }
 
 var errPartitionLost = fmt.Errorf("a partition went to another member before the transaction was committed")
 
-// reborn ends this life and begins the next one, with its counts and its pause.
+// reborn ends this life and begins the next one.
 func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
-	if err := p.close(); err != nil {
-		p.log.Warn("close a pipeline", "pipeline", p.name, "error", err)
-	}
-	next, err := p.h.newPipeline(ctx, p.name, p.cfg)
-	if err != nil {
-		if next != nil {
-			_ = next.close()
-		}
+	if err := p.renew(ctx); err != nil {
 		return p, err
 	}
+	ends, err := p.endsAhead(ctx)
+	if err != nil {
+		return p, err
+	}
+	next, err := p.h.newReading(p.name, p.cfg)
+	if err != nil {
+		return p, err
+	}
+	if err := p.consumption.close(); err != nil {
+		p.log.Warn("close a pipeline", "pipeline", p.name, "error", err)
+	}
+	next.once, p.once = p.once, nil
+	next.once.inTxn, next.once.over = false, false
+	next.transactional()
+	next.ends, next.atEnd = ends, ends != nil && len(ends) == 0
 	p.mu.Lock()
 	next.paused = p.paused
 	p.mu.Unlock()
-	next.tally.set(p.safe)
-	next.safe = p.safe
+	next.tally.set(next.once.counts.seen(0).completed())
 	next.commits.Store(p.commits.Load())
 	p.h.mu.Lock()
 	p.h.pipelines[p.name] = next
@@ -95,23 +169,76 @@ func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
 	return next, nil
 }
 
+// endsAhead returns what is left of stop_at_end's ends: not where the input ends by
+// now, for it may never do so.
+func (p *pipeline) endsAhead(ctx context.Context) (map[klamm.TopicPartition]int64, error) {
+	p.mu.Lock()
+	ends := maps.Clone(p.ends)
+	p.mu.Unlock()
+	if ends == nil {
+		return nil, nil
+	}
+	committed, err := consume.Committed(ctx, p.h.cluster, p.groupID, slices.Collect(maps.Keys(ends)))
+	maps.DeleteFunc(ends, func(tp klamm.TopicPartition, end int64) bool { return committed[tp] >= end })
+	return ends, err
+}
+
+// renew ends the transaction that is open, a commit that is under way by its
+// commit. The producer goes on under a new epoch; a new one takes the place of one
+// that is lost.
+func (p *pipeline) renew(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, cutLimit)
+	defer cancel()
+	err := p.once.producer.endWholly(limited, p.once.producer.renew)
+	p.late()
+	if err == nil || ctx.Err() != nil || errors.Is(err, klamm.ErrFenced) {
+		return err
+	}
+	p.log.Warn("a new producer takes the place of a lost one", "pipeline", p.name, "err", err)
+	if err := p.closeProducer(); err != nil {
+		p.log.Warn("close a pipeline's producer", "pipeline", p.name, "error", err)
+	}
+	return p.openProducer(ctx)
+}
+
+// late follows a commit whose end the life that began it did not see.
+func (p *pipeline) late() {
+	c := p.once.cut
+	committed := c != nil && p.once.producer.committed() > c.commits
+	if p.once.cut = nil; committed {
+		p.once.counts.commit(c.counts)
+		p.Committed(c.offsets)
+	}
+	for tp, claims := range p.limbo {
+		for _, claim := range claims {
+			if committed && claim.offset < c.offsets[tp] {
+				p.h.settleClaims(tp, []progressClaim{claim}, klamm.Written, nil)
+			} else {
+				p.h.settleClaims(tp, []progressClaim{claim}, klamm.Failed, errPartitionGone)
+			}
+		}
+	}
+	clear(p.limbo)
+}
+
 // openProducer gives the pipeline its producer and lanes. The producer fences an
 // earlier one of the same id, and ends its transaction, before anything is read.
 func (p *pipeline) openProducer(ctx context.Context) error {
 	cfg := p.h.cfg.Producer
-	cfg.TransactionalID = p.h.instanceID(p.name)
+	cfg.TransactionalID = p.h.cfg.Host.ID + "/" + p.name
+	cfg.TransactionTimeout = p.cfg.TransactionTimeout
 	own := newChains(&p.h.cfg)
 	own.add("", p.h.chains.bare.chain)
-	p.chain = own.bare
+	p.once.chain = own.bare
 	if name, ok := p.h.cfg.PipelineChain(p.name); ok {
-		p.chain = own.add(name, p.h.chains.named[name].chain)
+		p.once.chain = own.add(name, p.h.chains.named[name].chain)
 	}
-	p.bare = own.bare
+	p.once.bare = own.bare
 	producer, err := newProducer(p.h, &cfg, own)
 	if err != nil {
 		return err
 	}
-	p.producer, p.ownsProducer = producer, true
+	p.once.producer = producer
 	producer.tolerant = true
 	if err := p.h.openLanes(ctx, producer); err != nil {
 		return err
@@ -121,58 +248,74 @@ func (p *pipeline) openProducer(ctx context.Context) error {
 
 // closeProducer aborts what is open.
 func (p *pipeline) closeProducer() error {
+	producer := p.once.producer
+	if producer == nil || producer.isClosed() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
 	defer cancel()
-	err := p.producer.Close(ctx)
+	err := producer.Close(ctx)
 	if klamm.ClassOf(err) == klamm.ClassFatal || klamm.ClassOf(err) == klamm.ClassAbortable {
 		err = nil // it is why the life ended
 	}
-	return errors.Join(err, p.producer.chains.closeLanes(ctx))
+	return errors.Join(err, producer.chains.closeLanes(ctx))
+}
+
+// transactional has the reading commit in transactions.
+func (p *pipeline) transactional() {
+	p.group.ReadStable()
+	p.commitAll, p.beforeRevoke = p.commitCut, p.revoked
+	p.producer, p.chain, p.bare = p.once.producer, p.once.chain, p.once.bare
+	p.limbo = map[klamm.TopicPartition][]progressClaim{}
 }
 
 // enter has a transaction open for what is delivered next. The lane is held.
 func (p *pipeline) enter(ctx context.Context) error {
-	if p.inTxn {
+	if p.once.inTxn {
 		return nil
 	}
 	if err := p.producer.BeginTransaction(ctx); err != nil {
 		return err
 	}
-	p.inTxn = true
+	p.once.inTxn = true
 	return nil
 }
 
-// cutLimit is how long a commit may take, its records' completion included.
+// cutLimit is how long a commit may take, its records' completion included. What is
+// not committed by then is seen to between two lives, where no rebalance waits for
+// it.
 const cutLimit = 30 * time.Second
 
-// cut commits all that was read. It holds the lane, so nothing is delivered
+// commitCut commits all that was read. It holds the lane, so nothing is delivered
 // meanwhile. An error ends the life.
-func (p *pipeline) cut(ctx context.Context) error {
+func (p *pipeline) commitCut(ctx context.Context) error {
 	p.lane.mu.Lock()
 	defer p.lane.mu.Unlock()
+	if p.once.over {
+		return errLifeOver
+	}
 	// The end of the pipeline does not end a commit that has begun.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutLimit)
 	defer cancel()
-	err := p.cutLocked(ctx)
+	err := p.commitLocked(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: not committed within %v: %v", klamm.ErrTimeout, cutLimit, err)
 	}
-	if err != nil && !p.cutFailed {
-		p.cutFailed = true
+	if err != nil {
+		p.once.over = true
+	}
+	if err != nil && !errors.Is(err, errLifeOver) { // that has ended it
 		p.stop(err)
 	}
 	return err
 }
 
-func (p *pipeline) cutLocked(ctx context.Context) error {
-	if p.cutFailed {
-		return errLifeOver
-	}
+func (p *pipeline) commitLocked(ctx context.Context) error {
 	if err := p.complete(ctx); err != nil {
 		return err
 	}
 	parts, offsets := p.toCommit()
-	if len(offsets) == 0 && !p.inTxn {
+	if len(offsets) == 0 && !p.once.inTxn {
 		return nil
 	}
 	if err := p.enter(ctx); err != nil {
@@ -181,11 +324,13 @@ func (p *pipeline) cutLocked(ctx context.Context) error {
 	if err := p.producer.SendOffsets(ctx, offsets, p.groupMetadata()); err != nil {
 		return err
 	}
+	p.once.cut = &cut{commits: p.producer.committed(), counts: p.tally.counts().completed(), offsets: offsets}
 	if err := p.producer.endWholly(ctx, p.producer.CommitTransaction); err != nil {
 		return err
 	}
-	p.inTxn = false
-	p.safe = p.tally.counts()
+	p.once.inTxn = false
+	p.once.counts.commit(p.once.cut.counts)
+	p.once.cut = nil
 	p.Committed(offsets)
 	p.confirm(parts, offsets)
 	return nil
@@ -197,7 +342,7 @@ var errLifeOver = fmt.Errorf("the transaction is lost")
 // have sent dead letters meanwhile, so it looks again.
 func (p *pipeline) complete(ctx context.Context) error {
 	for {
-		if p.inTxn {
+		if p.once.inTxn {
 			if err := p.producer.Flush(ctx); err != nil {
 				return err
 			}
@@ -208,7 +353,7 @@ func (p *pipeline) complete(ctx context.Context) error {
 		if p.settledAll() {
 			return nil
 		}
-		if !p.inTxn {
+		if !p.once.inTxn {
 			return fmt.Errorf("records are open outside of a transaction")
 		}
 	}
@@ -229,18 +374,25 @@ func (p *pipeline) settledAll() bool {
 // revoked commits before partitions go. If they are lost already, so is the
 // transaction that has records of them.
 func (p *pipeline) revoked(lost bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
-	defer cancel()
 	if !lost {
-		if err := p.cut(ctx); err != nil && !errors.Is(err, errLifeOver) {
+		if err := p.commitCut(context.Background()); err != nil && !errors.Is(err, errLifeOver) {
 			p.log.Warn("commit before a rebalance", "group", p.name, "error", err)
 		}
 		return
 	}
 	p.lane.mu.Lock()
 	defer p.lane.mu.Unlock()
-	if p.inTxn && !p.cutFailed {
-		p.cutFailed = true
+	if p.once.inTxn && !p.once.over {
+		p.once.over = true
 		p.stop(errPartitionLost)
 	}
+}
+
+// stats counts what is committed.
+func (p *pipeline) stats() PipelineStats {
+	s := p.consumption.stats()
+	if p.once != nil {
+		s.Counts = p.once.counts.seen(s.In)
+	}
+	return s
 }

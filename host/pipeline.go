@@ -20,14 +20,9 @@ type pipeline struct {
 	cfg      PipelineConfig
 	groupID  string
 	producer *Producer
-	chain    *chainRun // of the producer
-	bare     *chainRun // of the producer, for dead letters
-
-	// Of an exactly-once pipeline. The lane's mutex guards the last three.
-	ownsProducer bool
-	inTxn        bool   // a transaction is open
-	cutFailed    bool   // this life is over
-	safe         Counts // as of the last commit
+	chain    *chainRun    // of the producer
+	bare     *chainRun    // of the producer, for dead letters
+	once     *exactlyOnce // nil: at least once, with the host's own producer
 }
 
 // Run runs every [pipeline.NAME] until ctx ends, all that have stop_at_end are
@@ -56,6 +51,9 @@ func (h *Host) Run(ctx context.Context) error {
 		}
 	}()
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	return runAll(ctx, cancel, started)
@@ -96,7 +94,7 @@ func runAll(ctx context.Context, cancel context.CancelFunc, pipelines []*pipelin
 	for i, p := range pipelines {
 		all.Go(func() {
 			run := p.run
-			if p.ownsProducer {
+			if p.once != nil {
 				run = p.lives
 			}
 			if err := run(ctx); err != nil {
@@ -124,7 +122,30 @@ func (h *Host) stopPipelines() {
 	}
 }
 
+// newPipeline returns the pipeline, to be closed, also where it cannot be started.
 func (h *Host) newPipeline(ctx context.Context, name string, cfg PipelineConfig) (*pipeline, error) {
+	p, err := h.newReading(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Guarantee == config.ExactlyOnce {
+		p.once = &exactlyOnce{}
+		if err := p.openProducer(ctx); err != nil {
+			return p, err
+		}
+		p.transactional()
+	}
+	if cfg.StopAtEnd {
+		if p.ends, err = consume.Remaining(ctx, h.cluster, p.groupID, cfg.From); err != nil {
+			return p, err
+		}
+		p.atEnd = len(p.ends) == 0
+	}
+	return p, nil
+}
+
+// newReading returns a pipeline that is at least once.
+func (h *Host) newReading(name string, cfg PipelineConfig) (*pipeline, error) {
 	group := cfg.GroupID
 	if group == "" {
 		group = name
@@ -139,19 +160,6 @@ func (h *Host) newPipeline(ctx context.Context, name string, cfg PipelineConfig)
 	}
 	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare}
 	c.name, c.deliver = name, p.forward
-	if cfg.Guarantee == config.ExactlyOnce {
-		c.group.ReadStable()
-		c.commitAll, c.beforeRevoke = p.cut, p.revoked
-		if err := p.openProducer(ctx); err != nil {
-			return p, err
-		}
-	}
-	if cfg.StopAtEnd {
-		if c.ends, err = consume.Remaining(ctx, h.cluster, group, cfg.From); err != nil {
-			return p, err
-		}
-		c.atEnd = len(c.ends) == 0
-	}
 	return p, nil
 }
 
@@ -164,19 +172,20 @@ func (h *Host) instanceID(pipeline string) string {
 	return h.cfg.Host.ID + "-" + pipeline
 }
 
-// close ends the reading's plugins, and the producer that is the pipeline's own.
+// close ends the producer that is the pipeline's own, and the reading's plugins.
 func (p *pipeline) close() error {
-	err := p.consumption.close()
-	if p.ownsProducer {
-		p.ownsProducer = false
-		err = errors.Join(err, p.closeProducer())
+	var err error
+	if p.once != nil {
+		err = p.closeProducer()
+		p.late()
+		p.once.counts.end(p.tally.counts().In)
 	}
-	return err
+	return errors.Join(err, p.consumption.close())
 }
 
 // forward sends one record that on_consume let pass.
 func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
-	if p.commitAll != nil {
+	if p.once != nil {
 		if err := p.enter(ctx); err != nil {
 			return err
 		}

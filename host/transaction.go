@@ -21,7 +21,8 @@ type GroupMetadata = produce.GroupMetadata
 type transactions struct {
 	p *Producer
 	// number is that of the transaction that takes records, 0 while none does.
-	number atomic.Uint32
+	number  atomic.Uint32
+	commits atomic.Int64 // how many were committed
 	// turn is held by the one call that begins or ends a transaction.
 	turn chan struct{}
 
@@ -81,6 +82,20 @@ func (p *Producer) within(ctx context.Context, f func(context.Context, *transact
 func (p *Producer) InitTransactions(ctx context.Context) error {
 	return p.within(ctx, func(ctx context.Context, t *transactions) error { return p.pipeline.InitTransactions(ctx) })
 }
+
+// renew ends the open transaction, and makes sure that the producer is still the
+// one of its transactional_id. A commit that is under way goes on.
+func (p *Producer) renew(ctx context.Context) error {
+	return p.within(ctx, func(ctx context.Context, t *transactions) error {
+		if err := t.finish(ctx); err != nil {
+			return err
+		}
+		return p.pipeline.RenewTransactions(ctx)
+	})
+}
+
+// committed returns how many transactions were committed.
+func (p *Producer) committed() int64 { return p.txn.commits.Load() }
 
 // BeginTransaction begins a transaction. All records that are sent from then on
 // belong to it, until CommitTransaction or AbortTransaction.
@@ -227,6 +242,8 @@ func (t *transactions) ended(err error, s state.Settlement) error {
 	switch {
 	case !t.live:
 		return err
+	case err == nil && t.ending == committing:
+		t.commits.Add(1)
 	case err == nil:
 	case errors.Is(err, klamm.ErrFatal), errors.Is(err, klamm.ErrClosed):
 		// It is never committed now, but where the commit itself got no answer.
@@ -268,6 +285,11 @@ func (t *transactions) close(ctx context.Context) error {
 		return nil // the pipeline ends it, as far as it can
 	}
 	defer func() { <-t.turn }()
+	return t.finish(ctx)
+}
+
+// finish is close for who has the turn.
+func (t *transactions) finish(ctx context.Context) error {
 	if !t.live {
 		return nil
 	}

@@ -270,6 +270,12 @@ func (k *checker) exactlyOnce(name string) {
 	if k.Host.ID == "" {
 		k.fail(at, fmt.Sprintf("pipeline %q: exactly_once needs a name that lasts for the host", name), "set id in [host]: it names the transactions, so that a restart ends those that were left open")
 	}
+	p := k.Pipeline[name]
+	timeout := path("pipeline", name, "transaction_timeout_ms")
+	between(k, timeout, p.TransactionTimeout, millis(1), seconds(24*3600))
+	if p.TransactionTimeout <= p.CommitInterval {
+		k.fail(timeout, fmt.Sprintf("pipeline %q: brokers would abort its transactions after %v, before commit_interval_ms = %v commits them", name, p.TransactionTimeout, p.CommitInterval), "several times commit_interval_ms leaves room for slow brokers")
+	}
 	if k.Consumer.IsolationLevel == "read_uncommitted" {
 		k.fail(path("consumer", "isolation_level"), fmt.Sprintf("pipeline %q is exactly once and would read records of aborted transactions", name), `use "read_committed"`)
 	}

@@ -110,7 +110,7 @@ func defaultChain() Chain {
 }
 
 func defaultPipeline(name string) Pipeline {
-	return Pipeline{GroupID: name, Guarantee: "at_least_once", CommitInterval: millis(100)}
+	return Pipeline{GroupID: name, Guarantee: "at_least_once", CommitInterval: millis(100), TransactionTimeout: seconds(10)}
 }
 
 // ApplyDefaults fills in what a configuration built in Go leaves out: every zero

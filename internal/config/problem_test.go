@@ -158,12 +158,27 @@ c.toml:3:12: error: plugin "p": on_error = "dead_letter" without a topic to writ
 c.toml:2:20: error: pipeline "x" writes through the producer, which is transactional
   |
 2 | transactional_id = "a"
-  |                    ^^^ remove transactional_id, or run [pipeline.x] in a host of its own`},
+  |                    ^^^ give [pipeline.x] guarantee = "exactly_once", or remove transactional_id`},
 		{"exactly once", "[pipeline.x]\nfrom = [\"a\"]\nto = \"b\"\nguarantee = \"exactly_once\"\n", `
-c.toml:4:13: error: pipeline "x": exactly_once is not in this version
+c.toml:4:13: error: pipeline "x": exactly_once needs a name that lasts for the host
   |
 4 | guarantee = "exactly_once"
-  |             ^^^^^^^^^^^^^^ use "at_least_once"`},
+  |             ^^^^^^^^^^^^^^ set id in [host]: it names the transactions, so that a restart ends those that were left open`},
+		{"exactly once without idempotence", "[host]\nid = \"h\"\n[producer]\nenable_idempotence = false\n[pipeline.x]\nfrom = [\"a\"]\nto = \"b\"\nguarantee = \"exactly_once\"\n", `
+c.toml:8:13: error: pipeline "x": exactly_once needs idempotence, which the settings of [producer] turn off
+  |
+8 | guarantee = "exactly_once"
+  |             ^^^^^^^^^^^^^^ transactions need acks = "all", retries, and at most 5 requests in flight`},
+		{"exactly once of uncommitted records", "[host]\nid = \"h\"\n[consumer]\nisolation_level = \"read_uncommitted\"\n[pipeline.x]\nfrom = [\"a\"]\nto = \"b\"\nguarantee = \"exactly_once\"\n", `
+c.toml:4:19: error: pipeline "x" is exactly once and would read records of aborted transactions
+  |
+4 | isolation_level = "read_uncommitted"
+  |                   ^^^^^^^^^^^^^^^^^^ use "read_committed"`},
+		{"transactions too short to be committed", "[host]\nid = \"h\"\n[pipeline.x]\nfrom = [\"a\"]\nto = \"b\"\nguarantee = \"exactly_once\"\ncommit_interval_ms = \"20s\"\ntransaction_timeout_ms = \"20s\"\n", `
+c.toml:8:26: error: pipeline "x": brokers would abort its transactions after 20s, before commit_interval_ms = 20s commits them
+  |
+8 | transaction_timeout_ms = "20s"
+  |                          ^^^^^ several times commit_interval_ms leaves room for slow brokers`},
 		{"a topic of Kafka's", "[pipeline.x]\nfrom = [\"a\"]\nto = \"__consumer_offsets\"\n", `
 c.toml:3:6: error: pipeline.x.to: topic name "__consumer_offsets" belongs to Kafka itself
   |

@@ -198,6 +198,9 @@ func (g *Group) consume(ctx context.Context, cg sarama.ConsumerGroup) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if errors.Is(err, sarama.ErrFencedInstancedId) {
+			return g.fenced(err)
+		}
 		if final(err) {
 			return fmt.Errorf("group %q: %w", g.id, groupError(err))
 		}
@@ -220,7 +223,7 @@ func final(err error) bool {
 	for _, e := range []error{
 		sarama.ErrGroupAuthorizationFailed, sarama.ErrTopicAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
 		sarama.ErrInvalidGroupId, sarama.ErrInconsistentGroupProtocol, sarama.ErrInvalidSessionTimeout,
-		sarama.ErrFencedInstancedId, sarama.ErrGroupMaxSizeReached, sarama.ErrSASLAuthenticationFailed,
+		sarama.ErrGroupMaxSizeReached, sarama.ErrSASLAuthenticationFailed,
 		sarama.ErrClosedConsumerGroup, sarama.ErrUnsupportedVersion,
 	} {
 		if errors.Is(err, e) {

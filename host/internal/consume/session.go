@@ -32,7 +32,16 @@ func (s *session) Cleanup(sess sarama.ConsumerGroupSession) error {
 	g := (*Group)(s)
 	g.own.revokeAll(g.lost(sess))
 	g.setSession(nil)
+	if errors.Is(context.Cause(sess.Context()), sarama.ErrFencedInstancedId) {
+		g.fail(g.fenced(sarama.ErrFencedInstancedId))
+	}
 	return nil
+}
+
+// fenced is the end of a static member whose place another one of its name has.
+// Joining again would take the place back, and the two would go on like that.
+func (g *Group) fenced(err error) error {
+	return fmt.Errorf("group %q: another member runs as %q: %w: %w", g.id, g.instance, klamm.ErrFenced, groupError(err))
 }
 
 func (g *Group) setSession(sess sarama.ConsumerGroupSession) {

@@ -173,6 +173,22 @@ func (m *transactions) init(ctx context.Context) error {
 	return nil
 }
 
+// RenewTransactions asks for a new epoch, with the one that the pipeline has: one
+// that has been fenced finds it out now, where InitTransactions of a new pipeline
+// would fence in its turn. No transaction is open.
+func (p *Pipeline) RenewTransactions(ctx context.Context) error {
+	if p.txn == nil {
+		return errNoTransactions
+	}
+	m := p.txn
+	m.mu.Lock()
+	if m.state == idle && m.call == nil {
+		m.initialize()
+	}
+	m.mu.Unlock()
+	return m.init(ctx)
+}
+
 // initialize has the goroutine ask for a producer id or a new epoch. m.mu is
 // held.
 func (m *transactions) initialize() {
