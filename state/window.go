@@ -30,6 +30,9 @@ func (w *Window) Forget(id ID) {
 	}
 }
 
+// Shown is the ids, for people.
+func (w *Window) Shown() Inspector { return w.m }
+
 // Has reports whether id is there, whatever its age.
 func (w *Window) Has(id ID) bool { return w.m.find(id) != 0 }
 

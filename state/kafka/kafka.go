@@ -196,16 +196,16 @@ func (u *bucket) FindFor(owner state.Ref, id state.ID, nowMS int64) (state.Posit
 	return p.bucket(u.plugin).Find(id, nowMS)
 }
 
-var errNotStaged = errors.New("it was not written in the transaction of its record")
-
-// Remember takes what was staged into the window. It is committed by then.
+// Remember takes what was staged into the window. It is committed by then. What is
+// not staged any more is of a partition that has gone since: the log has it, and
+// whoever reads the partition next reads it there.
 func (u *bucket) Remember(id state.ID, at state.Position, _, nowMS int64) error {
 	b := u.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.staged[id]
 	if s == nil || s.claim.at != at || s.claim.plugin != u.plugin {
-		return errNotStaged
+		return nil
 	}
 	delete(b.staged, id)
 	return s.part.window.Put(u.plugin, id, at, s.claim.expiresMS, nowMS)
