@@ -47,6 +47,8 @@ type consumption struct {
 	// partition went: whether it is is not known yet.
 	limbo map[klamm.TopicPartition][]progressClaim
 
+	listener RebalanceListener
+
 	stop context.CancelCauseFunc
 
 	mu     sync.Mutex
@@ -94,7 +96,7 @@ func (c *consumption) run(ctx context.Context) error {
 var errReachedEnd = fmt.Errorf("reached the end")
 
 // Assigned implements consume.Handler.
-func (c *consumption) Assigned(_ context.Context, parts map[string][]int32) {
+func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 	c.mu.Lock()
 	for topic, ids := range parts {
 		for _, id := range ids {
@@ -108,6 +110,9 @@ func (c *consumption) Assigned(_ context.Context, parts map[string][]int32) {
 	}
 	c.mu.Unlock()
 	c.log.Info("partitions assigned", "group", c.name, "partitions", fmt.Sprint(parts))
+	if c.listener.Assigned != nil {
+		c.listener.Assigned(ctx, told(parts))
+	}
 }
 
 // Revoked implements consume.Handler: it completes and commits what was read
@@ -118,16 +123,14 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	if c.beforeRevoke != nil {
 		c.beforeRevoke(lost)
 	}
-	gone := c.take(parts)
 	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
 	defer cancel()
+	c.tellRevoked(ctx, parts, lost)
+	gone := c.take(parts)
 	offsets := map[klamm.TopicPartition]int64{}
 	for tp, pr := range gone {
-		if !lost {
-			awaitDrained(ctx, pr)
-			if at, moved := pr.toCommit(); moved && !c.manual && c.commitAll == nil {
-				offsets[tp] = at
-			}
+		if at, moved := pr.toCommit(); moved && !lost && !c.manual && c.commitAll == nil {
+			offsets[tp] = at
 		}
 	}
 	if len(offsets) > 0 {
@@ -143,6 +146,29 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 			continue
 		}
 		c.h.settleClaims(tp, pr.abandon(), klamm.Failed, errPartitionGone)
+	}
+}
+
+// tellRevoked calls the listener, before it drained what is in flight of
+// partitions that are not lost.
+func (c *consumption) tellRevoked(ctx context.Context, parts map[string][]int32, lost bool) {
+	tps := told(parts)
+	if lost {
+		if c.listener.Lost != nil {
+			c.listener.Lost(tps)
+		}
+		return
+	}
+	for _, tp := range tps {
+		c.mu.Lock()
+		pr := c.parts[tp]
+		c.mu.Unlock()
+		if pr != nil {
+			awaitDrained(ctx, pr)
+		}
+	}
+	if c.listener.Revoked != nil {
+		c.listener.Revoked(ctx, tps)
 	}
 }
 
@@ -204,7 +230,12 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	}
 	c.lane.link.OnConsume(ctx, b)
 	for i := range b.Items {
+		if pr.sought.Load() {
+			c.passOver(tp, b.Items[i:], errSought)
+			return nil
+		}
 		if err := c.one(ctx, pr, &b.Items[i], recs[i].Offset); err != nil {
+			c.passOver(tp, b.Items[i+1:], err)
 			return err
 		}
 	}
@@ -236,9 +267,21 @@ func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Ite
 	if it.Claimed {
 		ref = state.Ref(it.Ref)
 	}
+	tp := klamm.TopicPartition{Topic: it.Record.Topic, Partition: it.Record.Partition}
+	// A record that will not be committed here is read again. Claims that it kept
+	// would make it a duplicate of itself then.
+	release := func(why error) {
+		if ref != 0 {
+			c.h.settleClaims(tp, []progressClaim{{ref: ref, offset: offset}}, klamm.Failed, why)
+		}
+	}
 	done := func(o klamm.Outcome) {
-		if pr.done(number, ref) {
+		counts, follows := pr.done(number, ref)
+		if counts {
 			c.tally.complete(o, 1)
+		}
+		if !follows {
+			release(errPartitionGone)
 		}
 	}
 	if it.Outcome == klamm.Dropped {
@@ -250,11 +293,13 @@ func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Ite
 	}
 	err := c.deliver(ctx, it, done, func(err error) {
 		c.failed.Store(true)
+		release(err)
 		pr.fail()
 		c.stop(err)
 	})
 	if err != nil {
 		c.failed.Store(true)
+		release(err)
 		pr.fail()
 	}
 	return err
@@ -294,11 +339,14 @@ func (c *consumption) commit(ctx context.Context) error {
 	if c.commitAll != nil {
 		return c.commitAll(ctx)
 	}
+	// Before the positions: a seek that comes between the two makes them those of
+	// before it.
+	ticket := c.group.Ticket()
 	parts, offsets := c.toCommit()
 	if len(offsets) == 0 {
 		return nil
 	}
-	if err := c.group.Commit(ctx, offsets); err != nil {
+	if err := c.group.CommitAs(ctx, ticket, offsets); err != nil {
 		return err
 	}
 	c.confirm(parts, offsets)
@@ -348,10 +396,9 @@ func (c *consumption) groupMetadata() GroupMetadata {
 
 func (c *consumption) stats() PipelineStats {
 	s := PipelineStats{Counts: c.tally.counts(), Commits: c.commits.Load()}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, pr := range c.parts {
-		s.Lag += pr.lag()
+	s.Partitions = c.lags()
+	for _, p := range s.Partitions {
+		s.Lag += p.Lag
 	}
 	return s
 }

@@ -98,18 +98,26 @@ func (p *pipeline) info() PipelineInfo {
 	info := PipelineInfo{
 		Name: p.name, From: p.cfg.From, To: p.cfg.To, Group: p.groupID, Chain: p.chain.name,
 		Joined: p.group.Joined(), Ended: p.ended.Load(), Counts: s.Counts, Commits: s.Commits, Lag: s.Lag,
-		Partitions: []PartitionLag{},
+		Partitions: p.lags(),
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	info.Paused = p.paused
-	for tp, pr := range p.parts {
-		info.Partitions = append(info.Partitions, pr.partitionLag(tp))
+	return info
+}
+
+// lags are those of the partitions that it has, by topic and number.
+func (c *consumption) lags() []PartitionLag {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lags := make([]PartitionLag, 0, len(c.parts))
+	for tp, pr := range c.parts {
+		lags = append(lags, pr.partitionLag(tp))
 	}
-	slices.SortFunc(info.Partitions, func(a, b PartitionLag) int {
+	slices.SortFunc(lags, func(a, b PartitionLag) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
-	return info
+	return lags
 }
 
 func (p *progress) partitionLag(tp klamm.TopicPartition) PartitionLag {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/state"
@@ -20,7 +21,9 @@ type progress struct {
 	highWater int64
 	claims    []progressClaim // of completed records that are not committed yet
 	givenUp   bool
+	abandoned bool          // its claims were taken for the last time
 	idle      chan struct{} // closed when none is open any more; nil: nobody waits
+	sought    atomic.Bool   // a seek is due: what is read and not begun is dropped
 }
 
 type progressEntry struct {
@@ -47,21 +50,22 @@ func (p *progress) begin(offset int64) uint64 {
 }
 
 // done completes the record of that number. ref is its claims' owner, 0 if it
-// has none. It returns false when giveUp was there first.
-func (p *progress) done(number uint64, ref state.Ref) bool {
+// has none. counts is false when giveUp was there first; follows is when giveUp
+// or abandon was: nobody will settle the claims then.
+func (p *progress) done(number uint64, ref state.Ref) (counts, follows bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.givenUp {
-		return false
+		return false, false
 	}
 	e := &p.entries[number-p.first]
 	e.done = true
-	if ref != 0 {
+	if ref != 0 && !p.abandoned {
 		p.claims = append(p.claims, progressClaim{ref: ref, offset: e.offset})
 	}
 	p.closeOne()
 	p.advance()
-	return true
+	return true, !p.abandoned
 }
 
 // advance moves the position over the completed entries at the front.
@@ -173,7 +177,7 @@ func (p *progress) abandon() []progressClaim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	left := p.claims
-	p.claims = nil
+	p.claims, p.abandoned = nil, true
 	return left
 }
 
@@ -183,18 +187,16 @@ func (p *progress) sawHighWater(hw int64) {
 	p.mu.Unlock()
 }
 
-// lag is the records that are not completed yet, read or not.
-func (p *progress) lag() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.lagLocked()
-}
-
+// lagLocked is the records that are not completed yet, read or not.
 func (p *progress) lagLocked() int64 {
-	if p.position < 0 || p.highWater < p.position {
+	from := p.position
+	if from < 0 && len(p.entries) > 0 {
+		from = p.entries[0].offset // nothing is completed yet
+	}
+	if from < 0 {
 		return 0
 	}
-	return p.highWater - p.position
+	return max(0, p.highWater-from)
 }
 
 // settleClaims tells the ledger about claims made in on_consume.

@@ -34,6 +34,8 @@ type PipelineStats struct {
 	Lag int64
 	// Commits that succeeded.
 	Commits int64
+	// Partitions that it has been assigned, by topic and number.
+	Partitions []PartitionLag
 }
 
 // PluginStats is one plugin's.

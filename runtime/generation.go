@@ -17,14 +17,13 @@ type Generation struct {
 
 	answer  abi.InitResult
 	reasons map[uint16]string
-	refs    atomic.Int64  // being active, and each instance
-	gone    chan struct{} // closed with the last of them
+	refs    atomic.Int64 // being active, and each instance
 }
 
 func newGeneration(number int, m *Module, in *instance) *Generation {
 	g := &Generation{
 		Number: number, Digest: m.Digest(), Module: m, Hooks: in.answer.Hooks(),
-		answer: in.answer, reasons: maps.Clone(in.reasons), gone: make(chan struct{}),
+		answer: in.answer, reasons: maps.Clone(in.reasons),
 	}
 	g.refs.Store(1)
 	return g
@@ -68,6 +67,5 @@ func (g *Generation) release(ctx context.Context) error {
 	if g.refs.Add(-1) > 0 {
 		return nil
 	}
-	defer close(g.gone)
 	return g.Module.Close(ctx)
 }

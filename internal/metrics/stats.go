@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ var (
 	failedDesc   = desc("klamm_records_failed_total", "Records that failed.", "pipeline")
 	deadDesc     = desc("klamm_dlq_records_total", "Records written to a dead-letter topic.", "pipeline")
 	lagDesc      = desc("klamm_consumer_lag_records", "Records between what a pipeline has read and the end of its input.", "pipeline")
+	partLagDesc  = desc("klamm_consumer_partition_lag_records", "Records between what a pipeline has read and the end of one partition.", "pipeline", "topic", "partition")
 	commitsDesc  = desc("klamm_consumer_commits_total", "Commits that succeeded.", "pipeline")
 
 	pluginInfoDesc       = desc("klamm_plugin_info", "Always 1.", "plugin", "module", "version", "sha256")
@@ -76,7 +78,7 @@ var (
 	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, lapsedDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, lapsedDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc}
 )
@@ -97,6 +99,9 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 		out.counts(name, p.Counts)
 		out.gauge(lagDesc, p.Lag, name)
 		out.counter(commitsDesc, p.Commits, name)
+		for _, l := range p.Partitions {
+			out.gauge(partLagDesc, l.Lag, name, l.Topic, strconv.Itoa(int(l.Partition)))
+		}
 	}
 	for name, p := range s.Plugins {
 		out.plugin(name, p)

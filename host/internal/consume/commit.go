@@ -22,9 +22,18 @@ import (
 // and the broker's own, as a *klamm.BrokerError. Offsets committed before the
 // error have been told to Handler.Committed.
 func (g *Group) Commit(ctx context.Context, offsets map[klamm.TopicPartition]int64) error {
+	return g.CommitAs(ctx, g.Ticket(), offsets)
+}
+
+// Ticket stands for the seeks so far.
+func (g *Group) Ticket() int64 { return g.own.ticket() }
+
+// CommitAs is Commit of offsets that were what they are when the ticket was taken.
+// Those of partitions that were sought since are passed over.
+func (g *Group) CommitAs(ctx context.Context, ticket int64, offsets map[klamm.TopicPartition]int64) error {
 	rest := maps.Clone(offsets)
 	for n := 0; ; n++ {
-		err := g.commitOnce(ctx, rest)
+		err := g.commitOnce(ctx, ticket, rest)
 		if err == nil {
 			return nil
 		}
@@ -70,13 +79,13 @@ func (g *Group) generation() int32 {
 }
 
 // commitOnce makes one request and takes out of rest what it committed.
-func (g *Group) commitOnce(ctx context.Context, rest map[klamm.TopicPartition]int64) error {
+func (g *Group) commitOnce(ctx context.Context, ticket int64, rest map[klamm.TopicPartition]int64) error {
 	g.committing.Lock()
 	defer g.committing.Unlock()
 	if tp, missing := g.own.missing(rest); missing {
 		return fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, ErrNotOwner)
 	}
-	fresh := g.own.advance(rest)
+	fresh := g.own.advance(ticket, rest)
 	if len(fresh) == 0 {
 		return nil
 	}
@@ -89,7 +98,7 @@ func (g *Group) commitOnce(ctx context.Context, rest map[klamm.TopicPartition]in
 	generation := sess.GenerationID()
 	done, err := g.sendCommit(ctx, sess, generation, fresh)
 	if len(done) > 0 {
-		g.own.committed(done)
+		g.own.committed(ticket, done)
 		g.h.Committed(done)
 		maps.DeleteFunc(rest, func(tp klamm.TopicPartition, _ int64) bool { _, ok := done[tp]; return ok })
 	}

@@ -17,8 +17,12 @@ import (
 )
 
 const (
-	// fetchVersion is the last one that names topics, not topic ids.
-	fetchVersion = 12
+	// fetchVersion is the first one that names topics by their ids (KIP-516), so
+	// that a topic made anew is not taken for the old one.
+	fetchVersion = 13
+	// fetchVersionNames is the last one that names them by their names, for
+	// brokers that have told no ids.
+	fetchVersionNames = 12
 	// fetchMaxBytes bounds one answer, unless its first batch alone is larger.
 	//
 	// It is the default of Kafka's fetch.max.bytes.
@@ -93,7 +97,12 @@ type partition struct {
 	// data hands fetched batches to the goroutine that calls the handler.
 	data chan fetched
 
+	sought  chan struct{} // tells the same goroutine of a seek
+	seek    int64         // where to, noSeek
+	topicID [16]byte      // as the reading began; zero: not known
+
 	next    int64 // offset to fetch; below 0 is a reset that is due
+	asked   int64 // next, as of the request under way
 	epoch   int32 // of the records before next, -1: not known
 	broker  int32 // that fetches it, -1: none
 	full    bool  // data has an answer that was not taken
@@ -138,7 +147,13 @@ func poke(ch chan struct{}) {
 
 // add starts reading at offset next.
 func (f *fetcher) add(tp klamm.TopicPartition, next int64, paused bool) *partition {
-	p := &partition{TopicPartition: tp, data: make(chan fetched, 1), next: next, epoch: -1, broker: -1, paused: paused}
+	p := &partition{
+		TopicPartition: tp, data: make(chan fetched, 1), sought: make(chan struct{}, 1), seek: noSeek,
+		next: next, epoch: -1, broker: -1, paused: paused,
+	}
+	if t := f.cluster.Topic(tp.Topic); t != nil {
+		p.topicID = t.ID
+	}
 	p.resumed = make(chan struct{})
 	if !paused {
 		close(p.resumed)
@@ -216,12 +231,20 @@ func (f *fetcher) assignAll() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	wait, now := time.Minute, time.Now()
-	for _, p := range f.parts {
+	for _, p := range slices.Clone(f.parts) {
 		if p.broker >= 0 {
 			continue
 		}
 		if d := p.retryAt.Sub(now); d > 0 {
 			wait = min(wait, d)
+			continue
+		}
+		if p.full { // an error may have to be told, and there is no room for it
+			wait = min(wait, retryBackoff)
+			continue
+		}
+		if err := f.gone(p); err != nil {
+			f.failLocked(p, err)
 			continue
 		}
 		leader, _ := f.cluster.Leader(p.Topic, p.Partition)
@@ -342,20 +365,31 @@ func (b *brokerFetcher) fetch(parts []*partition, wait bool) {
 	}
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
-	answers := make(map[klamm.TopicPartition]*kmsg.FetchResponseTopicPartition)
-	for i := range resp.Topics {
-		for j := range resp.Topics[i].Partitions {
-			a := &resp.Topics[i].Partitions[j]
-			answers[klamm.TopicPartition{Topic: resp.Topics[i].Topic, Partition: a.Partition}] = a
-		}
-	}
 	for _, p := range parts {
-		if a := answers[p.TopicPartition]; p.removed {
+		// A seek has changed its mind while the request was under way.
+		if p.removed || p.asked != p.next {
 			continue
-		} else if err := b.take(p, a); err != nil {
+		}
+		if err := b.take(p, answerFor(resp, p)); err != nil {
 			b.f.failLocked(p, err)
 		}
 	}
+}
+
+// answerFor finds a partition in an answer, which names the topic or its id.
+func answerFor(resp *kmsg.FetchResponse, p *partition) *kmsg.FetchResponseTopicPartition {
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		if t.Topic != p.Topic && (t.Topic != "" || t.TopicID != p.topicID) {
+			continue
+		}
+		for j := range t.Partitions {
+			if t.Partitions[j].Partition == p.Partition {
+				return &t.Partitions[j]
+			}
+		}
+	}
+	return nil
 }
 
 var errNoAnswer = errors.New("no answer in time")
@@ -384,11 +418,11 @@ func (b *brokerFetcher) request(ctx context.Context, parts []*partition, wait bo
 	if err := b.resetOffsets(ctx, parts); err != nil {
 		return nil, err
 	}
-	req := b.f.fetchRequest(parts, wait)
+	req, version := b.f.fetchRequest(parts, wait)
 	if len(req.Topics) == 0 {
 		return new(kmsg.FetchResponse), nil
 	}
-	resp, err := b.conn.Request(ctx, req, fetchVersion)
+	resp, err := b.conn.Request(ctx, req, version)
 	if err != nil {
 		return nil, err
 	}
@@ -396,8 +430,8 @@ func (b *brokerFetcher) request(ctx context.Context, parts []*partition, wait bo
 	return fr, brokerError(fr.ErrorCode)
 }
 
-func (f *fetcher) fetchRequest(parts []*partition, wait bool) *kmsg.FetchRequest {
-	req := kmsg.NewPtrFetchRequest()
+func (f *fetcher) fetchRequest(parts []*partition, wait bool) (*kmsg.FetchRequest, int16) {
+	req, version := kmsg.NewPtrFetchRequest(), int16(fetchVersion)
 	req.MinBytes, req.MaxBytes = f.cfg.minBytes, fetchMaxBytes
 	if wait {
 		req.MaxWaitMillis = int32(f.cfg.maxWait.Milliseconds())
@@ -408,8 +442,16 @@ func (f *fetcher) fetchRequest(parts []*partition, wait bool) *kmsg.FetchRequest
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range parts {
-		if p.next < 0 {
+		if p.next < 0 || p.removed {
 			continue
+		}
+		if err := f.gone(p); err != nil {
+			f.failLocked(p, err)
+			continue
+		}
+		p.asked = p.next
+		if p.topicID == [16]byte{} {
+			version = fetchVersionNames
 		}
 		_, epoch := f.cluster.Leader(p.Topic, p.Partition)
 		rp := kmsg.NewFetchRequestTopicPartition()
@@ -418,12 +460,12 @@ func (f *fetcher) fetchRequest(parts []*partition, wait bool) *kmsg.FetchRequest
 		i := slices.IndexFunc(req.Topics, func(t kmsg.FetchRequestTopic) bool { return t.Topic == p.Topic })
 		if i < 0 {
 			rt := kmsg.NewFetchRequestTopic()
-			rt.Topic = p.Topic
+			rt.Topic, rt.TopicID = p.Topic, p.topicID
 			req.Topics, i = append(req.Topics, rt), len(req.Topics)
 		}
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
 	}
-	return req
+	return req, version
 }
 
 // take stores an answer. An error ends the reading of p.
@@ -466,7 +508,7 @@ func (b *brokerFetcher) take(p *partition, a *kmsg.FetchResponseTopicPartition) 
 func (b *brokerFetcher) outOfRange(p *partition) error {
 	at, err := resetOffset(b.f.cfg.reset)
 	if err != nil {
-		return fmt.Errorf("%s/%d: offset %d is no longer in the log: %w", p.Topic, p.Partition, p.next, err)
+		return fmt.Errorf("%s/%d: offset %d is not in the log: %w", p.Topic, p.Partition, p.next, err)
 	}
 	b.f.log.Warn("offset is not in the log, reading on by auto_offset_reset", "topic", p.Topic, "partition", p.Partition, "offset", p.next, "auto_offset_reset", b.f.cfg.reset)
 	p.next = at

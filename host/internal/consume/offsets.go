@@ -55,7 +55,7 @@ func (b *brokerFetcher) resetOffsets(ctx context.Context, parts []*partition) er
 	for _, p := range parts {
 		a, ok := answers[p.TopicPartition]
 		switch {
-		case !ok || p.next >= 0 || p.removed:
+		case !ok || p.next != ask[p.TopicPartition] || p.removed:
 		case a.err != nil && !codeOf(a.err).Retriable():
 			b.f.failLocked(p, fmt.Errorf("read %s/%d: %w", p.Topic, p.Partition, a.err))
 		case a.err != nil:

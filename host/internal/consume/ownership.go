@@ -23,6 +23,10 @@ type ownership struct {
 	running   map[klamm.TopicPartition]bool  // Records may be called
 	revoking  map[klamm.TopicPartition]bool  // owned and not in next
 	announced chan struct{}                  // closed when Assigned of next has returned
+
+	starts map[klamm.TopicPartition]int64 // where to start, of partitions that are not read yet
+	seeks  int64                          // seeks so far
+	sought map[klamm.TopicPartition]int64 // the number of an owned partition's last one
 }
 
 func newOwnership(h Handler) *ownership {
@@ -30,6 +34,8 @@ func newOwnership(h Handler) *ownership {
 		h:       h,
 		owned:   make(map[klamm.TopicPartition]int64),
 		running: make(map[klamm.TopicPartition]bool),
+		starts:  make(map[klamm.TopicPartition]int64),
+		sought:  make(map[klamm.TopicPartition]int64),
 	}
 	o.cond = sync.NewCond(&o.mu)
 	return o
@@ -147,7 +153,46 @@ func (o *ownership) revokeLocked(tps map[klamm.TopicPartition]bool, lost bool) {
 	o.mu.Lock()
 	for tp := range tps {
 		delete(o.owned, tp)
+		delete(o.starts, tp)
+		delete(o.sought, tp)
 	}
+}
+
+// startAt notes where an owned partition is to start. It returns false for one
+// that is not owned.
+func (o *ownership) startAt(tp klamm.TopicPartition, offset int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, ok := o.owned[tp]; !ok {
+		return false
+	}
+	o.starts[tp] = offset
+	return true
+}
+
+func (o *ownership) takeStart(tp klamm.TopicPartition) (int64, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at, ok := o.starts[tp]
+	delete(o.starts, tp)
+	return at, ok
+}
+
+// forgetCommits lets the next commit of a partition go back behind those before.
+func (o *ownership) forgetCommits(tp klamm.TopicPartition) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, ok := o.owned[tp]; ok {
+		o.seeks++
+		o.owned[tp], o.sought[tp] = -1, o.seeks
+	}
+}
+
+// ticket is how many seeks there were.
+func (o *ownership) ticket() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.seeks
 }
 
 // missing returns one of the partitions that is not owned.
@@ -162,28 +207,29 @@ func (o *ownership) missing(offsets map[klamm.TopicPartition]int64) (klamm.Topic
 	return klamm.TopicPartition{}, false
 }
 
-// advance returns those offsets that are not below one committed before.
+// advance returns those offsets that are not below one committed before, and not
+// from before a seek.
 //
 // Two commits may run at once: (1) one takes offset 100 of a partition, (2) a
 // rebalance commits 150 before the partition goes, (3) the first one sends its
 // 100. The next owner would read 50 records again.
-func (o *ownership) advance(offsets map[klamm.TopicPartition]int64) map[klamm.TopicPartition]int64 {
+func (o *ownership) advance(ticket int64, offsets map[klamm.TopicPartition]int64) map[klamm.TopicPartition]int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	fresh := make(map[klamm.TopicPartition]int64, len(offsets))
 	for tp, at := range offsets {
-		if last, ok := o.owned[tp]; ok && at > last {
+		if last, ok := o.owned[tp]; ok && at > last && o.sought[tp] <= ticket {
 			fresh[tp] = at
 		}
 	}
 	return fresh
 }
 
-func (o *ownership) committed(offsets map[klamm.TopicPartition]int64) {
+func (o *ownership) committed(ticket int64, offsets map[klamm.TopicPartition]int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for tp, at := range offsets {
-		if last, ok := o.owned[tp]; ok {
+		if last, ok := o.owned[tp]; ok && o.sought[tp] <= ticket {
 			o.owned[tp] = max(last, at)
 		}
 	}

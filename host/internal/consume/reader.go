@@ -61,7 +61,7 @@ func Read(ctx context.Context, c *cluster.Cluster, cfg *config.Consumer, topics 
 	if err != nil {
 		return err
 	}
-	starts, err := startOffsets(ctx, c, tps, o.Start, fc.readCommitted)
+	starts, err := StartOffsets(ctx, c, tps, o.Start, fc.readCommitted)
 	if err != nil {
 		return err
 	}
@@ -129,6 +129,8 @@ func (s *readerSink) records(_ context.Context, tp klamm.TopicPartition, recs []
 	return s.f(tp, recs, highWatermark)
 }
 
+func (s *readerSink) sought(klamm.TopicPartition, int64) {}
+
 func (s *readerSink) passed(klamm.TopicPartition, int64, int64) {}
 
 // chosen returns the partitions to read. One that no topic has is an error.
@@ -145,7 +147,9 @@ func chosen(ctx context.Context, c *cluster.Cluster, topics []string, only []int
 	return slices.DeleteFunc(tps, func(tp klamm.TopicPartition) bool { return !slices.Contains(only, tp.Partition) }), nil
 }
 
-func startOffsets(ctx context.Context, c *cluster.Cluster, tps []klamm.TopicPartition, s Start, readCommitted bool) (map[klamm.TopicPartition]int64, error) {
+// StartOffsets asks the brokers where partitions start. With readCommitted their
+// ends are the last stable offsets.
+func StartOffsets(ctx context.Context, c *cluster.Cluster, tps []klamm.TopicPartition, s Start, readCommitted bool) (map[klamm.TopicPartition]int64, error) {
 	switch s.At {
 	case AtOffset:
 		return everywhere(tps, s.Offset), nil

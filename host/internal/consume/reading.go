@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"errors"
 
 	"github.com/klamm-io/klamm"
 )
@@ -9,6 +10,8 @@ import (
 // sink is where a partition's records go.
 type sink interface {
 	records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) error
+	// sought is called between calls of records when the next are from offset on.
+	sought(tp klamm.TopicPartition, offset int64)
 	// passed is called when all records before next have been handed over; shown
 	// is the offset after the last of them.
 	passed(tp klamm.TopicPartition, next, shown int64)
@@ -18,20 +21,28 @@ type sink interface {
 // reading fails. until is the offset to end at, -1 for none.
 func (f *fetcher) read(ctx context.Context, p *partition, until int64, s sink) error {
 	for {
-		if err := f.awaitUnpaused(ctx, p); err != nil {
-			return nil
+		if f.awaitUnpaused(ctx, p, s) {
+			continue
 		}
 		var d fetched
 		select {
 		case d = <-p.data:
+		case <-p.sought:
+			f.applySeek(p, s)
+			continue
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
 			return nil
 		}
 		if d.err != nil {
 			return d.err
 		}
 		f.taken(p)
-		if err := f.hand(ctx, p, d, s); err != nil || ctx.Err() != nil {
+		switch err := f.hand(ctx, p, d, s); {
+		case errors.Is(err, errSought):
+			continue
+		case err != nil || ctx.Err() != nil:
 			return err
 		}
 		if until >= 0 && d.next >= until {
@@ -40,15 +51,33 @@ func (f *fetcher) read(ctx context.Context, p *partition, until int64, s sink) e
 	}
 }
 
-// awaitUnpaused keeps records that were fetched before a pause back.
-func (f *fetcher) awaitUnpaused(ctx context.Context, p *partition) error {
-	select {
-	case <-f.unpaused(p):
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
+// awaitUnpaused keeps records that were fetched before a pause back, until ctx
+// ends. It returns true when a seek has dropped them.
+func (f *fetcher) awaitUnpaused(ctx context.Context, p *partition, s sink) (dropped bool) {
+	for ctx.Err() == nil {
+		select {
+		case <-p.sought:
+			if f.applySeek(p, s) {
+				return true
+			}
+			continue
+		default:
+		}
+		select {
+		case <-f.unpaused(p):
+			return false
+		case <-p.sought:
+			if f.applySeek(p, s) {
+				return true
+			}
+		case <-ctx.Done():
+		}
 	}
+	return false
 }
+
+// errSought ends the handing out of what a seek, or the end of ctx, has dropped.
+var errSought = errors.New("the rest is not wanted any more")
 
 // hand gives one answer's records to s, max_poll_records at a time.
 func (f *fetcher) hand(ctx context.Context, p *partition, d fetched, s sink) error {
@@ -63,8 +92,8 @@ func (f *fetcher) hand(ctx context.Context, p *partition, d fetched, s sink) err
 			break
 		}
 		for len(recs) > 0 {
-			if f.awaitUnpaused(ctx, p) != nil {
-				return nil
+			if f.awaitUnpaused(ctx, p, s) || ctx.Err() != nil {
+				return errSought
 			}
 			n := min(len(recs), f.cfg.maxPollRecords)
 			if err := s.records(ctx, p.TopicPartition, recs[:n:n], d.highWatermark); err != nil {
