@@ -5,4 +5,4 @@ package host_test
 import "testing"
 
 // apacheKafka returns no addresses: the tests run on the embedded broker.
-func apacheKafka(*testing.T, int, ...string) []string { return nil }
+func apacheKafka(testing.TB, int, ...string) []string { return nil }

@@ -19,7 +19,7 @@ import (
 
 const patience = 30 * time.Second
 
-func within(t *testing.T) context.Context {
+func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
@@ -34,7 +34,7 @@ type testBroker struct {
 }
 
 // startBroker gives the test a broker with these topics alone.
-func startBroker(t *testing.T, partitions int, topics ...string) *testBroker {
+func startBroker(t testing.TB, partitions int, topics ...string) *testBroker {
 	t.Helper()
 	if addrs := apacheKafka(t, partitions, topics...); addrs != nil {
 		return &testBroker{addrs: addrs}
@@ -73,7 +73,7 @@ func (b *testBroker) Close(t *testing.T) {
 }
 
 // newHost starts a host on the broker; it closes with the test.
-func newHost(t *testing.T, b *testBroker, cfg host.Config, opts ...host.Option) *host.Host {
+func newHost(t testing.TB, b *testBroker, cfg host.Config, opts ...host.Option) *host.Host {
 	t.Helper()
 	cfg.Cluster.BootstrapServers = b.Addrs()
 	h, err := host.New(cfg, opts...)
@@ -88,7 +88,7 @@ func newHost(t *testing.T, b *testBroker, cfg host.Config, opts ...host.Option) 
 	return h
 }
 
-func producerOf(t *testing.T, h *host.Host) *host.Producer {
+func producerOf(t testing.TB, h *host.Host) *host.Producer {
 	t.Helper()
 	p, err := h.Producer()
 	if err != nil {
@@ -115,7 +115,7 @@ func readTopic(t *testing.T, b *testBroker, topic string) []*kgo.Record {
 }
 
 // readUntil reads a topic from its start until it has so many records.
-func readUntil(t *testing.T, b *testBroker, topic string, want int) []*kgo.Record {
+func readUntil(t testing.TB, b *testBroker, topic string, want int) []*kgo.Record {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.ConsumeTopics(topic), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
@@ -214,7 +214,7 @@ func (r *results) complete(t *testing.T, n int) map[int]klamm.Result {
 	return r.got
 }
 
-func balanced(t *testing.T, c host.Counts, in int64) {
+func balanced(t testing.TB, c host.Counts, in int64) {
 	t.Helper()
 	if !c.Balanced() || c.InFlight != 0 || c.In != in {
 		t.Fatalf("counts %+v, want in = %d, in_flight = 0, balanced", c, in)

@@ -8,7 +8,7 @@ import (
 	"github.com/klamm-io/klamm/internal/kafkatest"
 )
 
-func apacheKafka(t *testing.T, partitions int, topics ...string) []string {
+func apacheKafka(t testing.TB, partitions int, topics ...string) []string {
 	t.Helper()
 	return kafkatest.Fresh(t, partitions, topics...).Addrs()
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // version is the module with another number in its text.
-func version(t *testing.T, n int) []byte {
+func version(t testing.TB, n int) []byte {
 	t.Helper()
 	wasm, err := os.ReadFile("testdata/version/version.wasm")
 	if err != nil {
@@ -37,7 +37,7 @@ func number(text string) int {
 	return n
 }
 
-func deploy(t *testing.T, h *host.Host, wasm []byte) {
+func deploy(t testing.TB, h *host.Host, wasm []byte) {
 	t.Helper()
 	if _, err := h.Deploy(context.Background(), "v", wasm, nil); err != nil {
 		t.Fatal(err)

@@ -134,6 +134,10 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 		n := r.encode(items, gen.fields[r.hook], p.limit)
 		r.block.Retry = retry
 		v, took, err := r.invoke(ctx, p, items[:n])
+		if errors.Is(err, runtime.ErrOutdated) {
+			r.tx.undoFrom(0)
+			continue
+		}
 		if err != nil {
 			r.undo(p, items[:n], took, err)
 			return n, err

@@ -2,6 +2,7 @@ package interceptor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -60,17 +61,18 @@ func (n *notices) acknowledge(ctx context.Context, l *Lane, p *place, acks []*Ac
 		l.told(p, len(acks), time.Since(start), err)
 		return len(acks)
 	}
-	return n.notify(ctx, l, p, acks, func(gen *generation) int { return n.encodeAcks(l, p, gen, acks) })
+	return n.notify(ctx, l, p, acks, len(acks), func(gen *generation) int { return n.encodeAcks(l, p, gen, acks) })
 }
 
-// notify makes one call of a guest with the block that encode fills.
-func (n *notices) notify(ctx context.Context, l *Lane, p *place, acks []*Ack, encode func(*generation) int) int {
+// notify makes one call of a guest with the block that encode fills, of a part
+// of all entries, and returns how many are done with.
+func (n *notices) notify(ctx context.Context, l *Lane, p *place, acks []*Ack, all int, encode func(*generation) int) int {
 	g := p.guest
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	gen := g.seat.generation()
 	if gen == nil {
-		return len(acks)
+		return all
 	}
 	count := encode(gen)
 	n.tx.begin(nil, acks, p.link.Space, time.Now().UnixMilli())
@@ -79,6 +81,9 @@ func (n *notices) notify(ctx context.Context, l *Lane, p *place, acks []*Ack, en
 	err := g.seat.notify(ctx, p.hook, &n.block)
 	took := time.Since(start)
 	g.host.tx = nil
+	if errors.Is(err, runtime.ErrOutdated) {
+		return 0 // once more, for the new generation
+	}
 	if err == nil {
 		if err := n.tx.store(); err != nil {
 			l.noticeFault(p, "host", fmt.Errorf("put state: %w", err))
@@ -170,15 +175,7 @@ func (n *notices) commit(ctx context.Context, l *Lane, p *place, commits []Commi
 		l.told(p, len(commits), time.Since(start), err)
 		return len(commits)
 	}
-	told := 0
-	n.notify(ctx, l, p, nil, func(gen *generation) int {
-		told = n.encodeCommits(l, gen, commits)
-		return told
-	})
-	if told == 0 {
-		return len(commits) // the plugin has no generation
-	}
-	return told
+	return n.notify(ctx, l, p, nil, len(commits), func(gen *generation) int { return n.encodeCommits(l, gen, commits) })
 }
 
 func (n *notices) encodeCommits(l *Lane, gen *generation, commits []Commit) int {

@@ -2,6 +2,7 @@ package partitioner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -206,6 +207,9 @@ func (w *WASM) call(at, end int, retry bool) (n int, err error) {
 	start := time.Now()
 	v, err := w.seat.Judge(context.Background(), abi.Partition, &w.block)
 	w.host.end(err == nil)
+	if errors.Is(err, runtime.ErrOutdated) {
+		return 0, nil // once more, for the new generation
+	}
 	if err != nil {
 		if runtime.IsFault(err) {
 			w.stats.Calls++

@@ -3,7 +3,6 @@ package runtime
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -182,26 +181,30 @@ func TestTextOfTheLargestSize(t *testing.T) {
 // Whatever a guest leaves in its memory, decoding ends without a panic, within
 // the block, with verdicts that the hook may give.
 func FuzzVerdicts(f *testing.F) {
-	a := answer(3, abi.FieldKey|abi.FieldValue)
-	copy(a.mem[a.l.mod:], editList(entry(abi.OpAddHeader, []byte("k"), []byte("v"))))
+	const records, fields = 3, abi.FieldKey | abi.FieldValue
+	mod := uint32(answer(records, fields).l.mod)
+	list := editList(entry(abi.OpAddHeader, []byte("k"), []byte("v")))
 	for code := range abi.Code(8) {
-		a.verdict(0, abi.PackVerdict(code, 0, 0, uint32(a.l.mod)))
-		f.Add(slices.Clone(a.mem), uint8(0), uint64(abi.PackCall(64, 0, 0)))
+		verdict := le.AppendUint64(nil, uint64(abi.PackVerdict(code, 0, 0, mod)))
+		f.Add(bytes.Repeat(verdict, records), list, []byte{}, uint32(0), uint8(0), uint64(abi.PackCall(64, 0, 0)))
 	}
-	f.Add(slices.Clone(a.mem), uint8(2), uint64(abi.PackCall(4096, 0, abi.CallPartial)))
-	f.Fuzz(func(t *testing.T, written []byte, hook uint8, result uint64) {
+	f.Add([]byte{}, []byte{}, []byte("value"), uint32(2), uint8(2), uint64(abi.PackCall(4096, 0, abi.CallPartial)))
+	f.Fuzz(func(t *testing.T, verdicts, area, data []byte, done uint32, hook uint8, result uint64) {
 		h := abi.Hook(hook % abi.HookCount)
-		a := answer(3, abi.FieldKey|abi.FieldValue)
-		copy(a.mem, written)
+		a := answer(records, fields)
+		copy(a.mem[a.l.verdicts:a.l.topics], verdicts)
+		copy(a.mem[a.l.records:a.l.mod], data)
+		copy(a.mem[a.l.mod:], area)
+		le.PutUint32(a.mem[abi.BatchDone:], done)
 		res := abi.CallResult(result)
-		done, p := checkResult(a.mem, a.l, a.b.Len(), res)
+		judged, p := checkResult(a.mem, a.l, a.b.Len(), res)
 		if p != nil {
 			return
 		}
 		var v Verdicts
-		if p := v.take(a.mem, a.l, h, a.b, done, int(res.ModUsed())); p != nil {
-			if p.index < 0 || p.index >= done {
-				t.Fatalf("culprit %d of %d", p.index, done)
+		if p := v.take(a.mem, a.l, h, a.b, judged, int(res.ModUsed())); p != nil {
+			if p.index < 0 || p.index >= judged {
+				t.Fatalf("culprit %d of %d", p.index, judged)
 			}
 			return
 		}

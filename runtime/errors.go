@@ -17,6 +17,11 @@ var ErrClosed = errors.New("closed")
 // ErrNotLoaded is returned by a plugin that has no generation yet.
 var ErrNotLoaded = errors.New("no module loaded")
 
+// ErrOutdated is returned by a seat that had to move to a generation which asks
+// for more than the block holds. Nothing was called: build the block anew, for
+// what Seat.Generation returns then. It is no fault.
+var ErrOutdated = errors.New("the block was built for an earlier generation")
+
 // TrapError says that the guest trapped: unreachable, a memory access out of
 // bounds, a division by zero, a Go panic, proc_exit. What the call did is undone.
 type TrapError struct {

@@ -17,13 +17,14 @@ type Generation struct {
 
 	answer  abi.InitResult
 	reasons map[uint16]string
-	refs    atomic.Int64 // being active, and each instance
+	refs    atomic.Int64  // being active, and each instance
+	gone    chan struct{} // closed with the last of them
 }
 
 func newGeneration(number int, m *Module, in *instance) *Generation {
 	g := &Generation{
 		Number: number, Digest: m.Digest(), Module: m, Hooks: in.answer.Hooks(),
-		answer: in.answer, reasons: maps.Clone(in.reasons),
+		answer: in.answer, reasons: maps.Clone(in.reasons), gone: make(chan struct{}),
 	}
 	g.refs.Store(1)
 	return g
@@ -67,5 +68,6 @@ func (g *Generation) release(ctx context.Context) error {
 	if g.refs.Add(-1) > 0 {
 		return nil
 	}
+	defer close(g.gone)
 	return g.Module.Close(ctx)
 }

@@ -104,8 +104,30 @@ func (p *Plugin) checkModule(m *Module) (problems []string) {
 	return problems
 }
 
+// drain waits until the generation before the active one is gone, so that never
+// more than one is on its way out. Seats that nobody calls are moved. Calls that
+// run are bounded, as is klamm_close.
+func (p *Plugin) drain(ctx context.Context) error {
+	if p.draining == nil {
+		return nil
+	}
+	for _, s := range p.openSeats() {
+		s.moveOn()
+	}
+	select {
+	case <-p.draining.gone:
+		p.draining = nil
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for generation %d to end: %w", p.draining.Number, ctx.Err())
+	}
+}
+
 // prepareAndActivate makes an instance for each open seat, then g active.
 func (p *Plugin) prepareAndActivate(ctx context.Context, g *Generation) error {
+	if err := p.drain(ctx); err != nil {
+		return &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}, Err: err}
+	}
 	ready := map[*Seat]seated{}
 	for {
 		lacking, done := p.activate(g, ready)
@@ -157,6 +179,7 @@ func (p *Plugin) activate(g *Generation, ready map[*Seat]seated) (lacking []*Sea
 	for s := range ready {
 		s.moveIfIdle()
 	}
+	p.draining = old
 	if old != nil {
 		_ = old.release(context.Background()) // reports nothing in the engine that we use
 	}

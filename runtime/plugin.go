@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,11 +78,12 @@ type Plugin struct {
 
 	restored, remade atomic.Int64 // instances, after faults
 
-	loading sync.Mutex // one Load at a time; taken before mu
-	mu      sync.Mutex
-	seats   map[*Seat]struct{}
-	number  int
-	closed  bool
+	loading  sync.Mutex  // one Load at a time; taken before mu
+	draining *Generation // that was active before, under loading
+	mu       sync.Mutex
+	seats    map[*Seat]struct{}
+	number   int
+	closed   bool
 }
 
 // NewPlugin returns a plugin without a generation; call Load.
@@ -109,12 +112,8 @@ func (p *Plugin) Close(ctx context.Context) error {
 	defer p.loading.Unlock()
 	p.mu.Lock()
 	p.closed = true
-	seats := make([]*Seat, 0, len(p.seats))
-	for s := range p.seats {
-		seats = append(seats, s)
-	}
 	p.mu.Unlock()
-	for _, s := range seats {
+	for _, s := range p.openSeats() {
 		_ = s.Close(ctx) // an instance that is given up has nothing to report
 	}
 	var err error
@@ -123,6 +122,12 @@ func (p *Plugin) Close(ctx context.Context) error {
 	}
 	p.retired.Wait()
 	return err
+}
+
+func (p *Plugin) openSeats() []*Seat {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.seats))
 }
 
 // seated is an instance and the generation it is of.

@@ -29,6 +29,7 @@ type Seat struct {
 	mu       sync.Mutex // held during calls; taken after none
 	cur      seated
 	verdicts Verdicts
+	outdated bool // it was moved on, and nobody has asked for the generation since
 	closed   bool
 }
 
@@ -87,8 +88,9 @@ func (s *Seat) Generation() *Generation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.move(func(*Generation) bool { return true })
+		s.move(anyGeneration)
 	}
+	s.outdated = false
 	return s.cur.gen
 }
 
@@ -103,6 +105,20 @@ func (s *Seat) move(fits func(*Generation) bool) {
 	old := s.cur
 	s.cur = *n
 	s.p.retire(old)
+}
+
+func anyGeneration(*Generation) bool { return true }
+
+// moveOn waits for the running call and moves the seat whatever the new
+// generation asks for. A block that was built before is refused then.
+func (s *Seat) moveOn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.next.Load() == nil {
+		return
+	}
+	s.move(anyGeneration)
+	s.outdated = true
 }
 
 // moveIfIdle waits for the running call and moves the seat, so that a seat that
@@ -120,7 +136,7 @@ func (s *Seat) moveIfIdle() {
 // plugin without the hook passes everything.
 //
 // ctx is looked at before the call only: the call itself is bounded by the
-// plugin's timeout.
+// plugin's timeout. ErrOutdated wants another block.
 func (s *Seat) Judge(ctx context.Context, h abi.Hook, b *Block) (*Verdicts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,6 +182,9 @@ func (s *Seat) enter(ctx context.Context, h abi.Hook, b *Block) (*instance, erro
 	}
 	if s.next.Load() != nil {
 		s.move(func(g *Generation) bool { return g.Fields(h)&^b.fields == 0 })
+	}
+	if s.outdated && s.cur.gen.Fields(h)&^b.fields != 0 {
+		return nil, fmt.Errorf("plugin %q: call %s: %w", s.p.cfg.Name, h.Export(), ErrOutdated)
 	}
 	if !s.cur.gen.Hooks.Has(h) || b.Len() == 0 {
 		return nil, nil
