@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -165,6 +166,32 @@ func TestMalformedBlocks(t *testing.T) {
 				t.Error("opened")
 			}
 		})
+	}
+}
+
+// A plugin that sees ever new topics does not keep all of their names.
+func TestTopicNamesAreBounded(t *testing.T) {
+	var names []string
+	for i := range 3 * topicNamesMax {
+		want := fmt.Sprintf("topic-%d", i)
+		entry := make([]byte, abi.TopicEntrySize+len(want))
+		putU32(entry, abi.TopNameOff, abi.TopicEntrySize)
+		putU32(entry, abi.TopNameLen, uint32(len(want)))
+		copy(entry[abi.TopicEntrySize:], want)
+		topic := Topic{entry, 0}
+		names = append(names, topic.Name())
+		if n := testing.AllocsPerRun(10, func() { topic.Name() }); n != 0 {
+			t.Fatalf("%v allocations for a name that was met", n)
+		}
+		clear(entry)
+	}
+	if len(topicNames) > topicNamesMax {
+		t.Errorf("%d names are kept", len(topicNames))
+	}
+	for i, got := range names {
+		if want := fmt.Sprintf("topic-%d", i); got != want {
+			t.Errorf("name %d has become %q, was %q", i, got, want)
+		}
 	}
 }
 

@@ -44,10 +44,16 @@ func sized(b []byte, n int) []byte {
 	return make([]byte, n)
 }
 
+// memoryMax is the most memory that a host gives to a plugin.
+const memoryMax = 64 << 20
+
 func (e Entry) pullValue() []byte {
 	n := e.ValueLen()
 	if n < 0 {
 		return nil
+	}
+	if n > memoryMax {
+		panic("plugin: a value of more bytes than a plugin's memory can have")
 	}
 	p := e.k.pulledOf(e.i)
 	if !p.hasValue {

@@ -18,9 +18,12 @@ func (e Entry) Topic() Topic {
 	return Topic{e.k.b, e.k.topicsOff + i*abi.TopicEntrySize}
 }
 
-// topicNames keeps the names met so far, so that Name allocates once for each
-// topic and what it returns stays valid. A plugin sees few topics.
+// topicNames keeps names that were met, so that Name allocates once for each
+// topic and what it returns stays valid. A plugin sees few topics; for one that
+// sees many, as it consumes all that match a pattern, it is begun anew when full.
 var topicNames []string
+
+const topicNamesMax = 256
 
 // Name returns the topic's name. Unlike other bytes of the block it stays valid.
 func (t Topic) Name() string {
@@ -29,6 +32,10 @@ func (t Topic) Name() string {
 		if s == string(b) {
 			return s
 		}
+	}
+	if len(topicNames) >= topicNamesMax {
+		clear(topicNames)
+		topicNames = topicNames[:0]
 	}
 	topicNames = append(topicNames, string(b))
 	return topicNames[len(topicNames)-1]
