@@ -15,6 +15,7 @@ type (
 	ConsumerConfig = config.Consumer
 	PluginsConfig  = config.Plugins
 	PluginConfig   = config.Plugin
+	BreakerConfig  = config.Breaker
 	ChainConfig    = config.Chain
 	PipelineConfig = config.Pipeline
 	StateConfig    = config.State
