@@ -57,7 +57,7 @@ func (h *Host) Consumer(topics ...string) (*Consumer, error) {
 //
 // Run is called once.
 func (c *Consumer) Run(ctx context.Context, f Handler) error {
-	c.c.deliver = func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+	c.c.deliver = func(ctx context.Context, _ klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 		switch it.Outcome {
 		case klamm.DeadLettered:
 			return c.h.producer.sendDeadLetter(ctx, c.h.chains.bare, it, done, fail)

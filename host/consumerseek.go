@@ -137,7 +137,9 @@ func (c *consumption) Sought(tp klamm.TopicPartition, offset int64, forget func(
 	pr := newProgress()
 	pr.position = offset
 	c.parts[tp] = pr
-	c.all = append(slices.DeleteFunc(c.all, func(p *progress) bool { return p.empty() || p == old && p.settled() }), pr)
+	if old.inFlight() > 0 {
+		c.gone = append(c.gone, old)
+	}
 	c.mu.Unlock()
 	c.h.settleClaims(tp, old.abandon(), klamm.Failed, errSought)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -35,13 +36,15 @@ type consumption struct {
 	// deliver takes one record over. It calls done or fail once, now or later,
 	// on any goroutine, or returns an error and calls neither. A failure stops
 	// the consumption: what is not completed is not committed, so that nothing
-	// is lost.
-	deliver func(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error
+	// is lost; errPartitionGone does not stop it, for the next owner has the record.
+	deliver func(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error
 
 	// commitAll, if it is set, takes the place of commits, and beforeRevoke of those
-	// before partitions go.
+	// before partitions go. gate lets reading go on. soon asks for a commit.
 	commitAll    func(context.Context) error
-	beforeRevoke func(lost bool)
+	beforeRevoke func(parts map[string][]int32, lost bool)
+	gate         func(context.Context) error
+	soon         chan struct{}
 	failed       atomic.Bool // a record was not completed and never will be
 	// limbo, if it is not nil, takes the claims of what was not committed when its
 	// partition went: whether it is is not known yet.
@@ -54,7 +57,7 @@ type consumption struct {
 	mu     sync.Mutex
 	paused bool // an operator's pause: of all partitions, those to come too
 	parts  map[klamm.TopicPartition]*progress
-	all    []*progress                    // those of revoked partitions too, while records are in flight
+	gone   []*progress                    // of revoked partitions, while records are in flight
 	ends   map[klamm.TopicPartition]int64 // stop_at_end: what is still to be reached
 	atEnd  bool                           // there was nothing to read from the start
 }
@@ -102,7 +105,6 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 		for _, id := range ids {
 			pr, tp := newProgress(), klamm.TopicPartition{Topic: topic, Partition: id}
 			c.parts[tp] = pr
-			c.all = append(slices.DeleteFunc(c.all, (*progress).empty), pr)
 			if c.paused {
 				c.group.Pause(tp)
 			}
@@ -121,7 +123,7 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	c.log.Info("partitions revoked", "group", c.name, "partitions", fmt.Sprint(parts), "lost", lost)
 	if c.beforeRevoke != nil {
-		c.beforeRevoke(lost)
+		c.beforeRevoke(parts, lost)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
 	defer cancel()
@@ -186,7 +188,7 @@ func awaitDrained(ctx context.Context, pr *progress) {
 func (c *consumption) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, pr := range c.all {
+	for pr := range c.followed() {
 		for range pr.giveUp() {
 			c.tally.complete(klamm.Failed, 1)
 		}
@@ -194,15 +196,33 @@ func (c *consumption) close() error {
 	return c.lane.link.Close(context.Background())
 }
 
+// followed are all partitions that may have records in flight. c.mu is held.
+func (c *consumption) followed() iter.Seq[*progress] {
+	return func(yield func(*progress) bool) {
+		for _, pr := range c.parts {
+			if !yield(pr) {
+				return
+			}
+		}
+		for _, pr := range c.gone {
+			if !yield(pr) {
+				return
+			}
+		}
+	}
+}
+
 func (c *consumption) take(parts map[string][]int32) map[klamm.TopicPartition]*progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	gone := map[klamm.TopicPartition]*progress{}
+	c.gone = slices.DeleteFunc(c.gone, (*progress).empty)
 	for topic, ids := range parts {
 		for _, id := range ids {
 			tp := klamm.TopicPartition{Topic: topic, Partition: id}
 			if pr := c.parts[tp]; pr != nil {
 				gone[tp] = pr
+				c.gone = append(c.gone, pr)
 				delete(c.parts, tp)
 			}
 		}
@@ -220,6 +240,11 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 		return nil // revoked meanwhile; its next owner reads these again
 	}
 	pr.sawHighWater(highWatermark)
+	if c.gate != nil {
+		if err := c.gate(ctx); err != nil {
+			return err
+		}
+	}
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
 	b := &c.lane.batch
@@ -234,7 +259,7 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 			c.passOver(tp, b.Items[i:], errSought)
 			return nil
 		}
-		if err := c.one(ctx, pr, &b.Items[i], recs[i].Offset); err != nil {
+		if err := c.one(ctx, tp, pr, &b.Items[i], recs[i].Offset); err != nil {
 			c.passOver(tp, b.Items[i+1:], err)
 			return err
 		}
@@ -260,14 +285,13 @@ var (
 // one follows a record to its completion. A drop in on_consume is final here,
 // also where it duplicates a record in flight: that record is read again unless
 // it completes, so nothing can be lost.
-func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Item, offset int64) error {
+func (c *consumption) one(ctx context.Context, tp klamm.TopicPartition, pr *progress, it *interceptor.Item, offset int64) error {
 	number := pr.begin(offset)
 	c.tally.accept(1)
 	ref := state.Ref(0)
 	if it.Claimed {
 		ref = state.Ref(it.Ref)
 	}
-	tp := klamm.TopicPartition{Topic: it.Record.Topic, Partition: it.Record.Partition}
 	// A record that will not be committed here is read again. Claims that it kept
 	// would make it a duplicate of itself then.
 	release := func(why error) {
@@ -291,7 +315,12 @@ func (c *consumption) one(ctx context.Context, pr *progress, it *interceptor.Ite
 		done(klamm.Dropped)
 		return nil
 	}
-	err := c.deliver(ctx, it, done, func(err error) {
+	err := c.deliver(ctx, tp, it, done, func(err error) {
+		if errors.Is(err, errPartitionGone) {
+			release(err)
+			pr.fail()
+			return
+		}
 		c.failed.Store(true)
 		release(err)
 		pr.fail()
@@ -327,6 +356,9 @@ func (c *consumption) commitLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-c.soon:
+		}
+		if ctx.Err() == nil {
 			if err := c.commit(ctx); err != nil && ctx.Err() == nil {
 				c.log.Warn("commit", "group", c.name, "error", err)
 			}

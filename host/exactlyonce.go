@@ -11,6 +11,7 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/consume"
+	"github.com/klamm-io/klamm/interceptor"
 )
 
 // An exactly-once pipeline has a transactional producer of its own. Every
@@ -30,10 +31,12 @@ type exactlyOnce struct {
 	chain    *chainRun // of the producer
 	bare     *chainRun // of the producer, for dead letters
 	counts   cutCounts
+	back     holdBack
 	// The lane's mutex guards the rest while a life lasts.
-	inTxn bool // a transaction is open
-	over  bool // this life is
-	cut   *cut // of a commit whose end is not known
+	inTxn bool   // a transaction is open
+	over  bool   // this life is
+	cut   *cut   // of a commit whose end is not known
+	read  uint64 // records, to number them
 }
 
 // cut is what a transaction commits.
@@ -127,7 +130,7 @@ func passes(err error) bool {
 	switch {
 	case errors.Is(err, klamm.ErrFenced), errors.As(err, &broker) && broker.Code == klamm.CodeFencedInstanceId:
 		return false // another host has our id, and our partitions
-	case errors.Is(err, errPartitionLost):
+	case errors.Is(err, errPartitionLost), mustHold(err):
 		return true
 	case errors.Is(err, klamm.ErrOutcomeUnknown):
 		return true // the committed offsets tell: they are in the same transaction
@@ -239,7 +242,7 @@ func (p *pipeline) openProducer(ctx context.Context) error {
 		return err
 	}
 	p.once.producer = producer
-	producer.tolerant = true
+	producer.hold = &p.once.back
 	if err := p.h.openLanes(ctx, producer); err != nil {
 		return err
 	}
@@ -267,6 +270,9 @@ func (p *pipeline) transactional() {
 	p.commitAll, p.beforeRevoke = p.commitCut, p.revoked
 	p.producer, p.chain, p.bare = p.once.producer, p.once.chain, p.once.bare
 	p.limbo = map[klamm.TopicPartition][]progressClaim{}
+	p.once.back.take()
+	p.once.back.tried()
+	p.gate, p.soon = p.once.back.wait, make(chan struct{}, 1)
 }
 
 // enter has a transaction open for what is delivered next. The lane is held.
@@ -311,10 +317,14 @@ func (p *pipeline) commitCut(ctx context.Context) error {
 }
 
 func (p *pipeline) commitLocked(ctx context.Context) error {
+	if err := p.sendHeld(ctx); err != nil {
+		return err
+	}
 	if err := p.complete(ctx); err != nil {
 		return err
 	}
 	parts, offsets := p.toCommit()
+	defer p.tryAgain()
 	if len(offsets) == 0 && !p.once.inTxn {
 		return nil
 	}
@@ -331,17 +341,99 @@ func (p *pipeline) commitLocked(ctx context.Context) error {
 	p.once.inTxn = false
 	p.once.counts.commit(p.once.cut.counts)
 	p.once.cut = nil
-	p.Committed(offsets)
-	p.confirm(parts, offsets)
+	if len(offsets) > 0 {
+		p.Committed(offsets)
+		p.confirm(parts, offsets)
+	}
 	return nil
+}
+
+// tryAgain lets reading go on, or has what is held back sent again in a while.
+func (p *pipeline) tryAgain() {
+	if pause := p.once.back.tried(); pause > 0 {
+		time.AfterFunc(pause, p.commitSoon)
+	}
+}
+
+func (p *pipeline) commitSoon() {
+	select {
+	case p.soon <- struct{}{}:
+	default:
+	}
 }
 
 var errLifeOver = fmt.Errorf("the transaction is lost")
 
-// complete waits until everything that was delivered is completed. Callbacks may
-// have sent dead letters meanwhile, so it looks again.
+// sendHeld sends what was held back, once the transaction that it was held back
+// from is committed. One that is held back again holds back all after it.
+func (p *pipeline) sendHeld(ctx context.Context) error {
+	if p.once.inTxn {
+		return nil
+	}
+	var failed error
+	for _, r := range p.once.back.take() {
+		if failed != nil {
+			p.once.back.keep(r)
+		} else if failed = p.inTurn(ctx, r); failed != nil {
+			p.once.back.keep(r)
+			p.failed.Store(true)
+		}
+	}
+	return failed
+}
+
+// inTurn sends a record in the order of reading: not before what is held back.
+func (p *pipeline) inTurn(ctx context.Context, r heldRecord) error {
+	if p.once.back.on.Load() {
+		p.holdBack(r)
+		return nil
+	}
+	if err := p.enter(ctx); err != nil {
+		return err
+	}
+	return r.send(ctx)
+}
+
+func (p *pipeline) holdBack(r heldRecord) {
+	if p.once.back.keep(r) {
+		p.commitSoon()
+	}
+}
+
+// forwardOnce is forward within transactions. A record that goes past the chain's
+// lane waits until those before it have been judged there: they may hold it back.
+func (p *pipeline) forwardOnce(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+	p.once.read++
+	r := heldRecord{number: p.once.read, tp: from, fail: fail}
+	if it.Outcome == klamm.InFlight {
+		rec := cloneRecord(&it.Record)
+		r.send = func(ctx context.Context) error {
+			return p.accept(ctx, rec, func(res klamm.Result) {
+				if errors.Is(res.Err, errHeldBack) {
+					p.holdBack(r)
+					return
+				}
+				p.completed(rec, res, done, fail)
+			})
+		}
+		return p.inTurn(ctx, r)
+	}
+	for _, l := range p.chain.lanes {
+		l.run()
+	}
+	dead := *it
+	dead.Record = *cloneRecord(&it.Record)
+	r.send = func(ctx context.Context) error { return p.setAside(ctx, &dead, done, fail) }
+	return p.inTurn(ctx, r)
+}
+
+// complete waits until everything that was delivered is completed or held back.
+// Callbacks may have sent dead letters meanwhile, so it looks again.
 func (p *pipeline) complete(ctx context.Context) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if p.once.inTxn {
 			if err := p.producer.Flush(ctx); err != nil {
 				return err
@@ -350,7 +442,7 @@ func (p *pipeline) complete(ctx context.Context) error {
 		if p.failed.Load() {
 			return errLifeOver
 		}
-		if p.settledAll() {
+		if p.inFlight() == p.once.back.count() {
 			return nil
 		}
 		if !p.once.inTxn {
@@ -359,25 +451,25 @@ func (p *pipeline) complete(ctx context.Context) error {
 	}
 }
 
-// settledAll reports whether no record is in flight.
-func (p *pipeline) settledAll() bool {
+// inFlight returns how many records are neither completed nor failed.
+func (p *pipeline) inFlight() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, pr := range p.all {
-		if !pr.settled() {
-			return false
-		}
+	n := 0
+	for pr := range p.followed() {
+		n += pr.inFlight()
 	}
-	return true
+	return n
 }
 
 // revoked commits before partitions go. If they are lost already, so is the
 // transaction that has records of them.
-func (p *pipeline) revoked(lost bool) {
+func (p *pipeline) revoked(parts map[string][]int32, lost bool) {
 	if !lost {
 		if err := p.commitCut(context.Background()); err != nil && !errors.Is(err, errLifeOver) {
 			p.log.Warn("commit before a rebalance", "group", p.name, "error", err)
 		}
+		p.dropHeld(parts)
 		return
 	}
 	p.lane.mu.Lock()
@@ -386,6 +478,14 @@ func (p *pipeline) revoked(lost bool) {
 		p.once.over = true
 		p.stop(errPartitionLost)
 	}
+}
+
+// dropHeld leaves records to their partitions' next owner.
+func (p *pipeline) dropHeld(parts map[string][]int32) {
+	p.lane.mu.Lock()
+	defer p.lane.mu.Unlock()
+	p.once.back.drop(parts)
+	p.commitSoon()
 }
 
 // stats counts what is committed.

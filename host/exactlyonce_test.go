@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -267,4 +268,79 @@ func TestExactlyOnceZombie(t *testing.T) {
 	cancel()
 	must(t, <-last)
 	onceEach(t, b, "clean", numbered(1000))
+}
+
+// Two pipelines that share ids, which meet in them in opposite orders: a record
+// whose duplicate is in the other's open transaction is held back, and neither
+// transaction is lost for it. Each id is written once, by one of them.
+func TestExactlyOncePipelinesThatShareIDs(t *testing.T) {
+	b := startBroker(t, 2, "raw-a", "raw-b", "clean-a", "clean-b")
+	const n = 2000
+	cfg := host.Config{
+		State:  map[string]host.StateConfig{"ids": {Scope: "state"}},
+		Plugin: map[string]host.PluginConfig{"dedup": {Module: "builtin:dedup", State: "ids", Config: map[string]any{"id": "key", "window": "24h"}}},
+		Chain:  map[string]host.ChainConfig{"clean": {Topics: []string{"clean-*"}, OnSend: []string{"dedup"}}},
+	}
+	cfg.Host.ID = "h"
+	cfg.Producer.Linger = host.Duration(time.Millisecond)
+	cfg.Pipeline = map[string]host.PipelineConfig{}
+	for _, name := range []string{"a", "b"} {
+		cfg.Pipeline[name] = host.PipelineConfig{
+			From: []string{"raw-" + name}, To: "clean-" + name, StopAtEnd: true,
+			Guarantee: "exactly_once", CommitInterval: host.Duration(20 * time.Millisecond),
+		}
+	}
+	fill(t, b, "raw-a", n)
+	for i := n - 50; i >= 0; i -= 50 {
+		fillFrom(t, b, "raw-b", i, 50)
+	}
+	var log warnings
+	h := newHost(t, b, cfg, host.WithLogger(slog.New(&log)))
+	must(t, h.Run(within(t)))
+	stats := h.Stats().Pipelines
+	balanced(t, stats["a"].Counts, n)
+	balanced(t, stats["b"].Counts, n)
+	if out := stats["a"].Out + stats["b"].Out; out != n {
+		t.Errorf("%d records are out, want %d", out, n)
+	}
+	seen := map[string]int{}
+	for _, topic := range []string{"clean-a", "clean-b"} {
+		for _, v := range readCommitted(t, b, topic) {
+			seen[v]++
+		}
+	}
+	for _, v := range numbered(n) {
+		if seen[v] != 1 {
+			t.Errorf("%s is there %d times", v, seen[v])
+		}
+	}
+	if got := log.all(); len(got) > 0 {
+		t.Errorf("transactions were lost: %q", got)
+	}
+	t.Logf("a %+v, b %+v, commits %d and %d", stats["a"].Counts, stats["b"].Counts, stats["a"].Commits, stats["b"].Commits)
+}
+
+// warnings keeps what is logged at a warning's level or above.
+type warnings struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (w *warnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler           { return w }
+func (w *warnings) WithGroup(string) slog.Handler                { return w }
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	w.said = append(w.said, text)
+	return nil
+}
+
+func (w *warnings) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said
 }

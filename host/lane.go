@@ -284,18 +284,26 @@ func (l *lane) exclusive(f func()) {
 
 // judge runs the on_send chain over a block, then places what passed.
 func (l *lane) judge(b *block) {
+	if l.cuts() && l.p.hold.on.Load() {
+		l.holdRest(b, 0)
+		return
+	}
 	b.batch.NowMS = l.p.clock.nowMS()
 	b.batch.Topics = l.p.facts
 	l.link.OnSend(context.Background(), &b.batch)
 	for i := range b.batch.Items {
-		l.settleVerdict(b.slots[i], &b.batch.Items[i])
+		if !l.settleVerdict(b.slots[i], &b.batch.Items[i]) {
+			l.holdRest(b, i+1)
+			break
+		}
 	}
 	l.placer.place(l, b)
 }
 
 // settleVerdict notes the chain's verdict in the slot and completes the record
-// if the verdict ended it.
-func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) {
+// if the verdict ended it. It returns false where the record is held back, and so
+// must all be that come after it.
+func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) bool {
 	sl.claimed = it.Claimed
 	if l.wants.any {
 		sl.judged(it)
@@ -309,16 +317,20 @@ func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) {
 	case klamm.InFlight:
 	case klamm.Dropped:
 		if it.Wait != nil {
-			l.wait(sl, it)
-			return
+			return l.wait(sl, it)
 		}
 		l.p.completeLocal(sl, r)
 	case klamm.DeadLettered:
 		sl.more().dead = &deadVerdict{plugin: it.Plugin, reason: it.Reason}
 	default:
+		if l.cuts() && mustHold(it.Err) {
+			l.holdOne(sl, it)
+			return false
+		}
 		r.Outcome, r.Err = klamm.Failed, it.Err
 		l.p.completeLocal(sl, r)
 	}
+	return true
 }
 
 // judged notes what on_acknowledgement tells of the judgement.
@@ -328,13 +340,21 @@ func (sl *slot) judged(it *interceptor.Item) {
 }
 
 // wait makes the record a waiter on the one that it duplicates. It keeps its
-// slot and gives its memory back now: its value is never needed again.
-func (l *lane) wait(sl *slot, it *interceptor.Item) {
+// slot and gives its memory back now: its value is never needed again. It returns
+// false where the record must not wait, and is held back.
+func (l *lane) wait(sl *slot, it *interceptor.Item) bool {
 	l.p.giveBack(sl)
 	sl.more().topic = it.Record.Topic
-	if r, settled := it.Wait.Commit(sl.ref, it.Plugin); settled {
-		l.p.completeWaiter(sl, r)
+	r, settled := it.Wait.Commit(sl.ref, it.Plugin)
+	if !settled {
+		return true
 	}
+	if l.cuts() && mustHold(r.Err) {
+		l.holdOne(sl, it)
+		return false
+	}
+	l.p.completeWaiter(sl, r)
+	return true
 }
 
 // keep copies what on_acknowledgement asks to see.

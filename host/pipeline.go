@@ -184,26 +184,32 @@ func (p *pipeline) close() error {
 }
 
 // forward sends one record that on_consume let pass.
-func (p *pipeline) forward(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *pipeline) forward(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 	if p.once != nil {
-		if err := p.enter(ctx); err != nil {
-			return err
-		}
+		return p.forwardOnce(ctx, from, it, done, fail)
 	}
-	switch it.Outcome {
-	case klamm.DeadLettered:
-		return p.sendDeadLetter(ctx, it, done, fail)
-	case klamm.Failed:
-		return p.poison(ctx, it, done, fail)
+	if it.Outcome != klamm.InFlight {
+		return p.setAside(ctx, it, done, fail)
 	}
 	// The record is kept until it is completed: it may have to go to the
 	// dead-letter topic then. Batch memory is reused, so it is copied.
-	origRec := cloneRecord(&it.Record)
-	rec := *origRec
+	rec := cloneRecord(&it.Record)
+	return p.accept(ctx, rec, func(r klamm.Result) { p.completed(rec, r, done, fail) })
+}
+
+// setAside carries out a verdict of on_consume that lets a record not pass.
+func (p *pipeline) setAside(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+	if it.Outcome == klamm.DeadLettered {
+		return p.sendDeadLetter(ctx, it, done, fail)
+	}
+	return p.poison(ctx, it, done, fail)
+}
+
+// accept has the producer send a record that was read, which it leaves as it is.
+func (p *pipeline) accept(ctx context.Context, read *klamm.Record, done func(klamm.Result)) error {
+	rec := *read
 	rec.Topic, rec.Target = p.cfg.To, 0
-	_, err := p.producer.accept(ctx, &rec, origin{chain: p.chain, done: func(r klamm.Result) {
-		p.completed(origRec, r, done, fail)
-	}})
+	_, err := p.producer.accept(ctx, &rec, origin{chain: p.chain, done: done})
 	return err
 }
 
@@ -225,9 +231,13 @@ func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.
 // going on would lose the record.
 func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
 	var perr *klamm.PluginError
-	if p.cfg.DeadLetterTopic == "" || !errors.As(it.Err, &perr) {
-		return fmt.Errorf("record %s/%d@%d: %w; set dead_letter_topic to put such records aside",
-			it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
+	plugins := errors.As(it.Err, &perr)
+	if p.cfg.DeadLetterTopic == "" || !plugins {
+		advice := ""
+		if plugins {
+			advice = "; set dead_letter_topic to put such records aside"
+		}
+		return fmt.Errorf("record %s/%d@%d: %w%s", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err, advice)
 	}
 	it.DeadLetterTopic = p.cfg.DeadLetterTopic
 	return p.sendDeadLetter(ctx, it, done, fail)

@@ -37,7 +37,7 @@ type Producer struct {
 	clock     *clock
 	tally     tally
 	txn       *transactions // nil without a transactional_id
-	tolerant  bool          // a record that failed is its sender's business
+	hold      *holdBack     // of the exactly-once pipeline whose producer it is; nil for others
 	flushed   atomic.Int64  // nanoseconds spent in Flush
 
 	acker     acknowledger

@@ -125,11 +125,14 @@ func (p *progress) empty() bool {
 	return len(p.entries) == 0 && p.position <= p.committed
 }
 
-// settled reports whether no record is in flight.
-func (p *progress) settled() bool {
+// inFlight returns how many records are neither completed nor failed.
+func (p *progress) inFlight() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open == 0 || p.givenUp
+	if p.givenUp {
+		return 0
+	}
+	return p.open
 }
 
 // drained returns a channel that is closed while nothing is in flight.

@@ -335,7 +335,7 @@ func (t *transactions) end(e *txnEnd, nowMS int64) []state.Resolution {
 // transaction that must be aborted: nobody wants the rest alone.
 func (t *transactions) count(c *completed) {
 	t.outcomes[c.result.Outcome]++
-	if c.result.Outcome == klamm.Failed && !t.p.tolerant {
+	if c.result.Outcome == klamm.Failed && t.p.hold == nil { // a pipeline knows what to do
 		t.p.pipeline.Abandon(uint32(c.slot.txn), c.result.Err)
 	}
 }
