@@ -6,7 +6,8 @@ package state
 // A Backend is called by one goroutine at a time, under the ledger's mutex, so
 // it must not wait for a disk or a network in these calls.
 type Backend interface {
-	// Key is the key of the state's ids. It never changes.
+	// Key is the key of the state's ids. It never changes, but for a backend that
+	// learns it later: it is zero until then, and all claims are refused.
 	Key() Key
 	// Bucket returns the part that belongs to one plugin, always the same one.
 	Bucket(plugin string) Bucket

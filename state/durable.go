@@ -43,6 +43,13 @@ type Health struct {
 	// confirmed: their records may have been doubled.
 	Lapsed uint64
 	Cut    int64
+	// Restored is the ids that were read back since the start, RestoreTime how
+	// long that took in all, Restoring the partitions whose ids are being read
+	// back now, and RestoreLag the records that are still to be read for them.
+	Restored    uint64
+	RestoreTime time.Duration
+	Restoring   int
+	RestoreLag  int64
 }
 
 // flushLimit is how long settled claims wait for a disk. Then the backend is

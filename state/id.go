@@ -25,7 +25,7 @@ func (k Key) hash(b []byte) ID {
 // the same id under another plugin or topic is another ID and the hot path
 // hashes nothing but the id.
 type scopes struct {
-	root    Key
+	root    func() Key
 	plugin  string
 	byTopic bool
 
@@ -55,8 +55,12 @@ func (s *scopes) find(topic string) *scope {
 	defer s.mu.Unlock()
 	sc := s.all[topic]
 	if sc == nil {
+		root := s.root()
 		// Neither plugin names nor topics hold a zero byte.
-		sc = &scope{topic: topic, key: Key(s.root.hash([]byte(s.plugin + "\x00" + topic)))}
+		sc = &scope{topic: topic, key: Key(root.hash([]byte(s.plugin + "\x00" + topic)))}
+		if root == (Key{}) {
+			return sc // not known yet: the backend refuses all claims
+		}
 		if s.all == nil {
 			s.all = make(map[string]*scope)
 		}

@@ -244,7 +244,7 @@ func (s *scopes) topics() []string {
 
 // lookup finds one id of one plugin in one scope.
 func (l *Ledger) lookup(st *store, plugin, topic string, id []byte) (Known, bool, error) {
-	sc := scopes{root: st.backend.Key(), plugin: plugin, byTopic: st.cfg.ScopeTopic}
+	sc := scopes{root: st.backend.Key, plugin: plugin, byTopic: st.cfg.ScopeTopic}
 	k := Known{Remembered: Remembered{Plugin: plugin, ID: sc.id(topic, id)}, Topic: topic}
 	if l.flight.claimed(k.ID) != 0 {
 		k.Pending, k.At = true, Position{Partition: klamm.NoPartition, Offset: klamm.NoOffset}

@@ -188,8 +188,10 @@ func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
 	s := st.spaces[plugin]
 	if s == nil {
 		s = &Space{l: l, state: state, plugin: plugin, number: uint32(len(l.spaces)), bucket: st.backend.Bucket(plugin)}
-		s.scopes = scopes{root: st.backend.Key(), plugin: plugin, byTopic: st.cfg.ScopeTopic}
+		s.scopes = scopes{root: st.backend.Key, plugin: plugin, byTopic: st.cfg.ScopeTopic}
 		s.remote, _ = st.backend.(Remote)
+		s.staging, _ = st.backend.(Transactional)
+		s.sourced, _ = s.bucket.(SourcedBucket)
 		s.recordClock, s.pass = st.cfg.RecordClock, st.cfg.Pass
 		st.spaces[plugin] = s
 		l.spaces = append(l.spaces, s)

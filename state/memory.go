@@ -38,8 +38,9 @@ type memory struct {
 	newest  uint32
 	count   int
 	origins []origin
-	walks   []*walk // that are under way; nearly always none
-	read    uint32  // by warm; kept so that the compiler keeps the reading
+	walks   []*walk  // that are under way; nearly always none
+	gone    func(ID) // told of each id that goes by age or count; or nil
+	read    uint32   // by warm; kept so that the compiler keeps the reading
 
 	values values
 }
@@ -160,13 +161,22 @@ func (m *memory) trim(nowMS int64) {
 	}
 	for m.count > m.max {
 		m.origins[m.at(m.oldest).origin].bucket.usage.Evictions++
-		m.remove(m.oldest)
+		m.goes(m.oldest)
 	}
 }
 
 func (m *memory) expire(slot uint32) {
 	m.origins[m.at(slot).origin].bucket.usage.Expired++
+	m.goes(slot)
+}
+
+// goes is remove for an id whose time or turn has come.
+func (m *memory) goes(slot uint32) {
+	id := m.at(slot).id
 	m.remove(slot)
+	if m.gone != nil {
+		m.gone(id)
+	}
 }
 
 type memoryBucket struct {

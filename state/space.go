@@ -22,6 +22,8 @@ type Space struct {
 	recordClock   bool
 	pass          bool // while the backend is unavailable
 	remote        Remote
+	staging       Transactional
+	sourced       SourcedBucket // bucket, where it is one
 	bucket        Bucket
 	scopes        scopes
 
@@ -118,7 +120,7 @@ func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
 		s.pendingHits++
 		return Answer{Code: Pending}, o
 	}
-	at, ok, err := s.bucket.Find(id, nowMS)
+	at, ok, err := s.find(ref, id, nowMS)
 	if err != nil {
 		return s.unanswered(err), 0
 	}

@@ -43,6 +43,9 @@ var table = []row{
 	{"state", []string{".", "internal/filelock"}},
 	{"state/backendtest", []string{".", "state"}},
 	{"state/redis", []string{".", "state"}},
+	// It knows the topic by an interface: the host reaches it, with its own
+	// connections and its own transactions.
+	{"state/kafka", []string{".", "state"}},
 	{"interceptor", []string{".", "sdk/abi", "runtime", "state"}},
 	{"partitioner", []string{".", "sdk/abi", "runtime"}},
 	{"internal/config", []string{"."}},
