@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -19,9 +20,23 @@ type javaTools struct {
 	err        error // why there are none
 }
 
+var kafkaVersion = regexp.MustCompile(`<kafka\.version>([\w.]+)</kafka\.version>`)
+
 // findJava fetches the jars that producer/java/pom.xml names.
 func findJava(ctx context.Context, root, cache string) *javaTools {
-	t := &javaTools{jars: filepath.Join(cache, "kafka-tools")}
+	t := &javaTools{}
+	pom := filepath.Join(root, "producer", "java", "pom.xml")
+	text, err := os.ReadFile(pom)
+	if err != nil {
+		t.err = err
+		return t
+	}
+	version := kafkaVersion.FindSubmatch(text)
+	if version == nil {
+		t.err = fmt.Errorf("%s names no kafka.version", pom)
+		return t
+	}
+	t.jars = filepath.Join(cache, "kafka-tools-"+string(version[1]))
 	if t.java, t.err = exec.LookPath("java"); t.err != nil {
 		return t
 	}
@@ -30,8 +45,7 @@ func findJava(ctx context.Context, root, cache string) *javaTools {
 		t.err = err
 		return t
 	}
-	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", filepath.Join(root, "producer", "java", "pom.xml"),
-		"dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+t.jars)
+	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+t.jars)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.err = fmt.Errorf("fetch Kafka's tools: %w: %s", err, firstLine(said))
 	}
@@ -61,22 +75,31 @@ func (k *kit) startJava(ctx context.Context, cfg drive.Config) (driver, error) {
 
 func (d *javaDriver) close() error { return nil }
 
-// A round of Java is this long at least, since it begins with a cold virtual
-// machine, and ProducerPerformance counts from there.
+// A round of Java is a new process, whose first records go through code that is
+// interpreted or just compiled: they are sent and not counted.
 const (
-	javaRecords  = 300_000
-	javaRateTime = 3 // seconds
+	javaWarm     = 1_500_000
+	javaRecords  = 1_500_000 // counted ones, at least, when sent as fast as can be
+	javaRateWarm = 3         // seconds, at a fixed rate
+	javaRateTime = 3         // seconds, counted
+)
+
+// Keys are numbers below javaKeys, so nearly all have as many digits.
+const (
+	javaKeys     = 1_000_000_000
+	javaKeyBytes = 9
 )
 
 func (d *javaDriver) round(job drive.Job) (drive.Report, error) {
-	rate, records := job.Rate, max(job.Records, javaRateTime*job.Rate)
+	rate, warm, records := job.Rate, javaRateWarm*job.Rate, max(job.Records, javaRateTime*job.Rate)
 	if rate == 0 {
-		rate, records = -1, max(records, javaRecords)
+		rate, warm, records = -1, javaWarm, max(records, javaRecords)
 	}
 	cmd := exec.Command(d.tools.java, "-Xmx512m", "-cp", filepath.Join(d.tools.jars, "*"),
 		"org.apache.kafka.tools.ProducerPerformance", "--topic", d.cfg.Topic,
-		"--num-records", strconv.Itoa(records), "--record-size", strconv.Itoa(d.cfg.Size), "--throughput", strconv.Itoa(rate),
-		"--producer-props", "bootstrap.servers="+strings.Join(d.cfg.Brokers, ","), "compression.type="+d.cfg.Codec,
+		"--num-records", strconv.Itoa(warm+records), "--warmup-records", strconv.Itoa(warm), "--throughput", strconv.Itoa(rate),
+		"--record-size", strconv.Itoa(d.cfg.Size-javaKeyBytes), "--key-distribution", "random", "--record-key-range", strconv.Itoa(javaKeys),
+		"--command-property", "bootstrap.servers="+strings.Join(d.cfg.Brokers, ","), "compression.type="+d.cfg.Codec,
 		"acks=all", "enable.idempotence=true", "linger.ms=5")
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
@@ -90,15 +113,18 @@ func (d *javaDriver) round(job drive.Job) (drive.Report, error) {
 	if err != nil {
 		return r, err
 	}
-	r.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	// Of the process's processor time, compiling included, each record has the
+	// same share.
+	r.Unique = warm + r.Records
+	r.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() * float64(r.Records) / float64(r.Unique)
 	if job.Rate == 0 {
 		r.P50, r.P99 = 0, 0
 	}
 	return r, nil
 }
 
-// summary is ProducerPerformance's last line.
-var summary = regexp.MustCompile(`(\d+) records sent, ([\d.]+) records/sec .*, (\d+) ms 50th, \d+ ms 95th, (\d+) ms 99th`)
+// summary is ProducerPerformance's last line, without the records of the warm-up.
+var summary = regexp.MustCompile(`(\d+) steady state records sent, ([\d.]+) records/sec .*, (\d+) ms 50th, \d+ ms 95th, (\d+) ms 99th`)
 
 func parsePerformance(out string) (r drive.Report, err error) {
 	m := summary.FindStringSubmatch(out)
@@ -112,6 +138,6 @@ func parsePerformance(out string) (r drive.Report, err error) {
 			*v, err = strconv.ParseFloat(m[i+2], 64)
 		}
 	}
-	r.Unique, r.Allocs, r.Seconds = r.Records, -1, float64(r.Records)/rate
+	r.Allocs, r.Seconds = -1, float64(r.Records)/rate
 	return r, err
 }
