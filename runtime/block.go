@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"github.com/klamm-io/klamm/sdk/abi"
 )
@@ -24,7 +23,6 @@ type Block struct {
 
 	fields   abi.Fields
 	nowMS    int64
-	id       uint64
 	ack      bool
 	headSize int // batch header
 	recSize  int // record header
@@ -78,9 +76,8 @@ const (
 )
 
 var (
-	batchID atomic.Uint64
-	zeros   [abi.AckEntrySize]byte
-	le      = binary.LittleEndian
+	zeros [abi.AckEntrySize]byte
+	le    = binary.LittleEndian
 )
 
 // Reset empties the block. fields is what the hook asks to see, nowMS the clock
@@ -88,7 +85,6 @@ var (
 func (b *Block) Reset(fields abi.Fields, nowMS int64, ack bool) {
 	b.Retry = false
 	b.fields, b.nowMS, b.ack = fields, nowMS, ack
-	b.id = batchID.Add(1)
 	b.headSize, b.recSize = abi.BatchHeaderSize, abi.RecordHeaderSize
 	b.fixed = b.headSize
 	if b.Stretched {

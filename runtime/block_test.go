@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,7 +27,10 @@ func dump(t testing.TB, blk []byte) string {
 	u32 := func(off int) int { return int(le.Uint32(blk[off:])) }
 	var out strings.Builder
 	magic := string(blk[:4])
-	fmt.Fprintf(&out, "%s now=%d total=%d mod=%d\n", magic, le.Uint64(blk[abi.BatchNowMS:]), u32(abi.BatchTotal), u32(abi.BatchModCap))
+	fmt.Fprintf(&out, "%s now=%d mod=%d\n", magic, le.Uint64(blk[abi.BatchNowMS:]), u32(abi.BatchModCap))
+	if got := blk[abi.BatchReserved:abi.BatchDone]; !bytes.Equal(got, make([]byte, len(got))) {
+		t.Errorf("reserved bytes: %x", got)
+	}
 	if u32(abi.BatchModOff)%8 != 0 || u32(abi.BatchModOff)+u32(abi.BatchModCap) > len(blk) || u32(abi.BatchDone) != 0 {
 		t.Errorf("modification area of %d at %d of %d", u32(abi.BatchModCap), u32(abi.BatchModOff), len(blk))
 	}
@@ -134,19 +138,19 @@ func TestBlockAsTheGuestReadsIt(t *testing.T) {
 		ack    bool
 		want   string
 	}{
-		{"everything", everyField, false, `KLB1 now=1234 total=2 mod=4096
+		{"everything", everyField, false, `KLB1 now=1234 mod=4096
 topic orders partitions=3 epoch=7 avail=101 load=5 load=0 load=9
 topic o partitions=1 epoch=1
 orders/-1@-1 ref=1 ts=11 flags=0 key="k" value="value" trace="abc" null=null 
 o/2@77 ref=2 ts=12 flags=8 key="" value=null
 `},
-		{"nothing", 0, false, `KLB1 now=1234 total=2 mod=4096
+		{"nothing", 0, false, `KLB1 now=1234 mod=4096
 topic orders partitions=0 epoch=0
 topic o partitions=0 epoch=0
 orders/-1@-1 ref=1 ts=0 flags=3 key=null value omitted len=5 2 headers omitted
 o/2@77 ref=2 ts=0 flags=8 key=null value=null
 `},
-		{"acknowledgement", abi.FieldKey, true, `KLA1 now=1234 total=2 mod=4096
+		{"acknowledgement", abi.FieldKey, true, `KLA1 now=1234 mod=4096
 topic orders partitions=0 epoch=0
 topic o partitions=0 epoch=0
 orders/-1@-1 ref=1 ts=0 flags=3 key="k" value omitted len=5 2 headers omitted err=-1 ackflags=3 us=250 reason=16 plugin=3
@@ -184,8 +188,6 @@ func TestBlockKeepsNothingOfTheLastOne(t *testing.T) {
 		x.Add(Head{Topic: x.AddTopic("x", 1, 1, nil, nil), Key: []byte("a")})
 	}
 	got, want := encoded(&b), encoded(&fresh)
-	le.PutUint64(got[abi.BatchID:], 0)
-	le.PutUint64(want[abi.BatchID:], 0)
 	if string(got) != string(want) || b.Retry {
 		t.Errorf("a block that was used encodes as\n%q and not\n%q", got, want)
 	}

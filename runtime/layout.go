@@ -52,9 +52,7 @@ func (b *Block) encodeHeader(dst []byte, l layout) {
 	le.PutUint32(dst[abi.BatchTopicsOff:], uint32(l.topics))
 	le.PutUint32(dst[abi.BatchTopicsCount:], uint32(topics))
 	le.PutUint64(dst[abi.BatchNowMS:], uint64(b.nowMS))
-	le.PutUint64(dst[abi.BatchID:], b.id)
-	le.PutUint32(dst[abi.BatchTotal:], uint32(len(b.starts)))
-	le.PutUint32(dst[abi.BatchDone:], 0)
+	clear(dst[abi.BatchReserved:abi.BatchHeaderSize]) // and what the guest writes: done
 	for i := abi.BatchHeaderSize; i < b.headSize; i++ {
 		dst[i] = stretchFill
 	}

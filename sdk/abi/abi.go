@@ -188,8 +188,7 @@ const (
 	BatchTopicsOff   = 32 // u32
 	BatchTopicsCount = 36 // u32
 	BatchNowMS       = 40 // i64, the clock that claims use
-	BatchID          = 48 // u64
-	BatchTotal       = 56 // u32
+	BatchReserved    = 48 // 12 bytes, 0
 	BatchDone        = 60 // u32, written by the guest
 )
 

@@ -154,7 +154,7 @@ func place(h abi.Hook, r *Record) (partition int32, offset int64) {
 // ackLine is what the guest logs of acknowledgement i.
 func ackLine(i int, r *Record) string {
 	a := r.Ack
-	return fmt.Sprintf("log 1 ack %s err=%d dropped=%d retried=%d aborted=%d earlier=%d latency=%d reason=%d",
+	return fmt.Sprintf("log 1 ack %s err=%d dropped=%d retried=%d aborted=%d earlier=%d latency=%d reason=%d plugin=%d",
 		dumpOf(abi.OnAcknowledgement, i, r, 63), a.Error, bit(a.Flags&abi.AckDropped != 0), bit(a.Flags&abi.AckRetried != 0),
-		bit(a.Flags&abi.AckAborted != 0), bit(a.Flags&abi.AckEarlierGeneration != 0), a.Latency.Microseconds(), a.Reason)
+		bit(a.Flags&abi.AckAborted != 0), bit(a.Flags&abi.AckEarlierGeneration != 0), a.Latency.Microseconds(), a.Reason, a.Plugin)
 }

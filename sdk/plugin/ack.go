@@ -47,6 +47,10 @@ func (a Ack) Latency() time.Duration {
 // Reason returns the reason of a drop.
 func (a Ack) Reason() ReasonCode { return ReasonCode(u32(a.k.b, a.entry+abi.AckReason)) }
 
+// Plugin returns which plugin dropped the record: its place in the chain's on_send
+// list, from 1, 0 if none did.
+func (a Ack) Plugin() int { return int(u16(a.k.b, a.entry+abi.AckPlugin)) }
+
 func (a Ack) ackFlags() uint32 { return u32(a.k.b, a.entry+abi.AckFlags) }
 
 // Commits is the positions of one call of on_commit.

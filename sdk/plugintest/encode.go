@@ -73,8 +73,6 @@ func (e *encoder) header(ack bool, count int) {
 	le.PutUint32(e.b[abi.BatchModOff:], uint32(len(e.b)))
 	le.PutUint32(e.b[abi.BatchModCap:], uint32(e.s.modCap))
 	le.PutUint64(e.b[abi.BatchNowMS:], uint64(e.c.now().UnixMilli()))
-	le.PutUint64(e.b[abi.BatchID:], 1)
-	le.PutUint32(e.b[abi.BatchTotal:], uint32(count))
 }
 
 // topics writes the entries of all topics of the records and what they point at,

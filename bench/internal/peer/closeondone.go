@@ -207,7 +207,6 @@ func (c *closeOnDone) putHead(b []byte, n, recAt, topicAt, mod int) {
 	le.PutUint32(b[abi.BatchModCap:], uint32(len(b)-mod))
 	le.PutUint32(b[abi.BatchTopicsOff:], uint32(topicAt))
 	le.PutUint32(b[abi.BatchTopicsCount:], 1)
-	le.PutUint32(b[abi.BatchTotal:], uint32(n))
 	t := b[topicAt:]
 	le.PutUint32(t[abi.TopNameOff:], uint32(topicAt+abi.TopicEntrySize))
 	le.PutUint32(t[abi.TopNameLen:], uint32(len(topic)))

@@ -1,6 +1,6 @@
 // A guest for benchmarks and tests: loops as plugins have them.
 //
-//   clang --target=wasm32 -O2 -mbulk-memory -msign-ext -nostdlib -Wl,--no-entry -o guest.wasm guest.c
+// build.sh beside it makes the module.
 #define EXPORT(name) __attribute__((export_name(#name))) name
 typedef unsigned char u8;
 typedef unsigned int u32;

@@ -282,6 +282,7 @@ function acknowledged(b: Batch): Bytes {
 		field(" earlier=", flags & k.ACK_EARLIER ? 1 : 0);
 		field(" latency=", r.ackLatencyUS());
 		field(" reason=", r.ackReason());
+		field(" plugin=", r.ackPlugin());
 		k.log(k.INFO, text.get());
 	}
 	return OK;

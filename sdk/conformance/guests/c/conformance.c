@@ -333,6 +333,7 @@ static const char *acknowledged(klamm_batch *b) {
 		field(" earlier=", !!(flags & KLAMM_ACK_EARLIER));
 		field(" latency=", klamm_ack_latency_us(&r));
 		field(" reason=", klamm_ack_reason(&r));
+		field(" plugin=", klamm_ack_plugin(&r));
 		klamm_log(KLAMM_INFO, klamm_of(&text));
 	}
 	return 0;

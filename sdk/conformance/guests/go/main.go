@@ -278,7 +278,8 @@ func acknowledged(acks *plugin.Acks) error {
 		counterA.Inc()
 		plugin.LogInfo("ack ", dump(a.Entry, acks.Now()), " err=", strconv.Itoa(int(a.Err())),
 			" dropped=", bit(a.Dropped()), " retried=", bit(a.Retried()), " aborted=", bit(a.Aborted()), " earlier=", bit(a.EarlierGeneration()),
-			" latency=", strconv.FormatInt(a.Latency().Microseconds(), 10), " reason=", strconv.Itoa(int(a.Reason())))
+			" latency=", strconv.FormatInt(a.Latency().Microseconds(), 10), " reason=", strconv.Itoa(int(a.Reason())),
+			" plugin=", strconv.Itoa(a.Plugin()))
 	}
 	return nil
 }

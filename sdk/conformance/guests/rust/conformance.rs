@@ -66,6 +66,7 @@ impl Plugin for Conformance {
             field(&mut self.text, " earlier=", ack.earlier);
             field(&mut self.text, " latency=", ack.latency_us);
             field(&mut self.text, " reason=", ack.reason);
+            field(&mut self.text, " plugin=", ack.plugin);
             log(Level::Info, &self.text);
         }
         Ok(())
