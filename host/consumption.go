@@ -49,6 +49,8 @@ type consumption struct {
 	// limbo, if it is not nil, takes the claims of what was not committed when its
 	// partition went: whether it is is not known yet.
 	limbo map[klamm.TopicPartition][]progressClaim
+	// claims, if it is not nil, follows the partitions with their ids.
+	claims *claims
 
 	listener RebalanceListener
 
@@ -111,6 +113,9 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 		}
 	}
 	c.mu.Unlock()
+	if c.claims != nil {
+		c.claims.assigned(parts)
+	}
 	c.log.Info("partitions assigned", "group", c.name, "partitions", fmt.Sprint(parts))
 	if c.listener.Assigned != nil {
 		c.listener.Assigned(ctx, told(parts))
@@ -148,6 +153,9 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 			continue
 		}
 		c.h.settleClaims(tp, pr.abandon(), klamm.Failed, errPartitionGone)
+	}
+	if c.claims != nil {
+		c.claims.revoked(parts)
 	}
 }
 
@@ -245,15 +253,23 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 			return err
 		}
 	}
+	if c.claims != nil {
+		if err := c.claims.await(ctx, tp); err != nil {
+			return err
+		}
+	}
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
 	b := &c.lane.batch
 	b.Reset()
 	b.NowMS, b.Topics = c.h.clock.nowMS(), c.h.producer.facts
-	for _, rec := range recs {
-		b.Items = append(b.Items, interceptor.Item{Record: rec, Ref: uint64(c.h.consumeRef())})
+	first := c.h.consumeBlock(len(recs))
+	for i, rec := range recs {
+		b.Items = append(b.Items, interceptor.Item{Record: rec, Ref: uint64(first) + uint64(i)})
 	}
+	done := c.h.reads.begin(first, len(recs), tp.Partition)
 	c.lane.link.OnConsume(ctx, b)
+	done()
 	for i := range b.Items {
 		if pr.sought.Load() {
 			c.passOver(tp, b.Items[i:], errSought)

@@ -66,7 +66,7 @@ func newEngine(ctx context.Context, cfg *config.Plugins, log *slog.Logger) (*eng
 // loadPlugins opens the states, loads every plugin and checks every chain, and
 // reports all that is wrong with them.
 func (h *Host) loadPlugins(ctx context.Context) error {
-	h.ledger = state.NewLedger(state.Options{Logger: h.log, Backends: h.opt.backends, Transaction: h.producers.transactionOf})
+	h.ledger = state.NewLedger(state.Options{Logger: h.log, Backends: h.backends(), Transaction: h.producers.transactionOf})
 	var err error
 	if h.engine, err = newEngine(ctx, &h.cfg.Plugins, h.log); err != nil {
 		return err

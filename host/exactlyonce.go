@@ -32,6 +32,7 @@ type exactlyOnce struct {
 	bare     *chainRun // of the producer, for dead letters
 	counts   cutCounts
 	back     holdBack
+	claims   *claims // in Kafka; nil: none
 	// The lane's mutex guards the rest while a life lasts.
 	inTxn bool   // a transaction is open
 	over  bool   // this life is
@@ -273,6 +274,7 @@ func (p *pipeline) transactional() {
 	p.once.back.take()
 	p.once.back.tried()
 	p.gate, p.soon = p.once.back.wait, make(chan struct{}, 1)
+	p.consumption.claims = p.once.claims
 }
 
 // enter has a transaction open for what is delivered next. The lane is held.
@@ -331,6 +333,13 @@ func (p *pipeline) commitLocked(ctx context.Context) error {
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
+	var ids *written
+	if p.claims != nil {
+		var err error
+		if ids, err = p.writeClaims(ctx, parts, offsets); err != nil {
+			return err
+		}
+	}
 	if err := p.producer.SendOffsets(ctx, offsets, p.groupMetadata()); err != nil {
 		return err
 	}
@@ -344,6 +353,9 @@ func (p *pipeline) commitLocked(ctx context.Context) error {
 	if len(offsets) > 0 {
 		p.Committed(offsets)
 		p.confirm(parts, offsets)
+	}
+	if ids != nil {
+		p.claims.committed(ids)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/klamm-io/klamm/host/internal/cluster"
 	"github.com/klamm-io/klamm/internal/config"
 	"github.com/klamm-io/klamm/state"
+	"github.com/klamm-io/klamm/state/kafka"
 )
 
 // Host is a configuration at work: plugins, chains, state, one producer, and
@@ -27,6 +28,8 @@ type Host struct {
 	engine  *engine
 	plugins map[string]*plugin
 	ledger  *state.Ledger
+	claims  map[string]*kafka.Backend // states in Kafka
+	reads   reads
 	chains  *chains
 
 	stopEmbedded func() error
@@ -83,7 +86,7 @@ func Load(ctx context.Context, cfg Config, baseDir string, opts ...Option) (*Hos
 func prepare(cfg Config, baseDir string, opts []Option) *Host {
 	h := &Host{
 		cfg: cfg, baseDir: baseDir, clock: newClock(), opt: collect(opts),
-		plugins: map[string]*plugin{}, pipelines: map[string]*pipeline{},
+		plugins: map[string]*plugin{}, pipelines: map[string]*pipeline{}, claims: map[string]*kafka.Backend{},
 	}
 	h.halted, h.halt = context.WithCancel(context.Background())
 	if h.log = h.opt.logger; h.log == nil {

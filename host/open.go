@@ -73,4 +73,9 @@ func (h *Host) newConsumption(group, instance string, topics []string, run *chai
 // from those that are sent.
 var consumeRefs atomic.Uint64
 
-func (h *Host) consumeRef() state.Ref { return state.Ref(1<<63 | consumeRefs.Add(1)) }
+func (h *Host) consumeRef() state.Ref { return h.consumeBlock(1) }
+
+// consumeBlock returns the first of n that follow each other.
+func (h *Host) consumeBlock(n int) state.Ref {
+	return state.Ref(1<<63 | (consumeRefs.Add(uint64(n)) - uint64(n) + 1))
+}

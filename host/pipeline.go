@@ -133,6 +133,9 @@ func (h *Host) newPipeline(ctx context.Context, name string, cfg PipelineConfig)
 		if err := p.openProducer(ctx); err != nil {
 			return p, err
 		}
+		if p.once.claims, err = h.openClaims(ctx, name, cfg); err != nil {
+			return p, err
+		}
 		p.transactional()
 	}
 	if cfg.StopAtEnd {
@@ -209,7 +212,11 @@ func (p *pipeline) setAside(ctx context.Context, it *interceptor.Item, done func
 func (p *pipeline) accept(ctx context.Context, read *klamm.Record, done func(klamm.Result)) error {
 	rec := *read
 	rec.Topic, rec.Target = p.cfg.To, 0
-	_, err := p.producer.accept(ctx, &rec, origin{chain: p.chain, done: done})
+	source := int32(0)
+	if p.claims != nil {
+		source = read.Partition + 1
+	}
+	_, err := p.producer.accept(ctx, &rec, origin{chain: p.chain, source: source, done: done})
 	return err
 }
 

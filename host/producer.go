@@ -175,6 +175,9 @@ type origin struct {
 	done  func(klamm.Result)
 	sync  *awaited // gets result number index
 	index int
+	// source is 1 more than the partition that a pipeline with ids in Kafka read
+	// the record from.
+	source int32
 }
 
 // accept reserves what a record needs and stages it. From then on it counts as
@@ -205,9 +208,9 @@ func (p *Producer) accept(ctx context.Context, rec *klamm.Record, from origin) (
 		ms = rec.Timestamp.UnixMilli()
 	}
 	sl.lane, sl.done, sl.timestamp, sl.accepted, sl.reserved = l, from.done, ms, now, int32(size)
-	if from.sync != nil || from.tally != nil {
+	if from.sync != nil || from.tally != nil || from.source > 0 {
 		m := sl.more()
-		m.sync, m.index, m.tally = from.sync, from.index, from.tally
+		m.sync, m.index, m.tally, m.source = from.sync, from.index, from.tally, from.source
 	}
 	sl.txn = uint16(txn)
 	if from.tally != nil {

@@ -175,6 +175,19 @@ func (p *progress) confirm(offset int64) []progressClaim {
 	return confirmed
 }
 
+// claimsBefore returns the owners that a commit of offset confirms.
+func (p *progress) claimsBefore(offset int64) []progressClaim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []progressClaim
+	for _, c := range p.claims {
+		if c.offset < offset {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
 // abandon returns the owners whose claims will never be confirmed here.
 func (p *progress) abandon() []progressClaim {
 	p.mu.Lock()
@@ -205,9 +218,17 @@ func (p *progress) lagLocked() int64 {
 // settleClaims tells the ledger about claims made in on_consume.
 func (h *Host) settleClaims(tp klamm.TopicPartition, claims []progressClaim, outcome klamm.Outcome, err error) {
 	for _, c := range claims {
-		h.settle(c.ref, state.Settlement{
-			Outcome: outcome, Err: err, NowMS: h.clock.nowMS(),
-			At: state.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: c.offset},
-		})
+		s := h.consumed(tp, c)
+		s.Outcome, s.Err = outcome, err
+		h.settle(c.ref, s)
+	}
+}
+
+// consumed is the settlement of a record that was read, and whose offset is
+// committed.
+func (h *Host) consumed(tp klamm.TopicPartition, c progressClaim) state.Settlement {
+	return state.Settlement{
+		Outcome: klamm.Written, NowMS: h.clock.nowMS(),
+		At: state.Position{Topic: tp.Topic, Partition: tp.Partition, Offset: c.offset},
 	}
 }

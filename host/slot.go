@@ -37,6 +37,9 @@ type more struct {
 	index int      // of the result in sync
 	topic string   // of a record that waits for the one that it duplicates
 	kept  kept     // where on_acknowledgement asks for it
+	// source is 1 more than the partition that a pipeline read the record from; 0:
+	// none did.
+	source int32
 
 	// What the acknowledgement tells plugins; see interceptor.Item.
 	generations uint64

@@ -65,6 +65,13 @@ type BackendStats struct {
 	Rewrites int64 `json:"rewrites"`  // of the file, without what has gone
 	Cut      int64 `json:"cut_bytes"` // at the file's end when it was opened
 	Lapsed   int64 `json:"lapsed"`    // claims that other hosts could have taken
+
+	// Of ids in Kafka: those that were read back, how long that took, and, while
+	// partitions are being read back, how many and what is left of them.
+	Restored       int64   `json:"restored"`
+	RestoreSeconds float64 `json:"restore_seconds"`
+	Restoring      int64   `json:"restoring"`
+	RestoreLag     int64   `json:"restore_lag"`
 }
 
 func (h *Host) backendStats() []BackendStats {
@@ -73,6 +80,7 @@ func (h *Host) backendStats() []BackendStats {
 		s := BackendStats{
 			State: b.State, Backend: h.cfg.State[b.State].Backend, Where: b.Where, Size: b.Size, Synced: b.Synced, Behind: b.Behind,
 			Failures: int64(b.Failures), Rewrites: int64(b.Rewrites), Cut: b.Cut, Lapsed: int64(b.Lapsed),
+			Restored: int64(b.Restored), RestoreSeconds: b.RestoreTime.Seconds(), Restoring: int64(b.Restoring), RestoreLag: b.RestoreLag,
 		}
 		if b.Err != nil {
 			s.Error = b.Err.Error()

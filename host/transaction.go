@@ -311,6 +311,9 @@ func (t *transactions) finish(ctx context.Context) error {
 func (t *transactions) tentative(c *completed, s state.Settlement, out []state.Resolution) []state.Resolution {
 	t.held = append(t.held, c.slot.ref)
 	t.fates = append(t.fates, s)
+	if source := c.slot.seen().source; source > 0 {
+		t.p.ledger.Stage(c.slot.ref, s, source-1)
+	}
 	return t.p.ledger.Tentative(c.slot.ref, s, out)
 }
 

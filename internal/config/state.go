@@ -7,7 +7,7 @@ import (
 
 // State is one [state.NAME]: what the host remembers for plugins.
 type State struct {
-	Backend    string `toml:"backend"`     // memory, file or redis
+	Backend    string `toml:"backend"`     // memory, file, redis or kafka
 	MaxEntries int    `toml:"max_entries"` // the oldest go beyond it; default 1,000,000
 	MaxBytes   Size   `toml:"max_bytes"`   // of values put by plugins; default 64MiB
 	Scope      string `toml:"scope"`       // topic (default) or state
@@ -19,6 +19,9 @@ type State struct {
 	URL           Secret   `toml:"url"`            // of Redis; it may hold a password
 	Timeout       Duration `toml:"timeout"`        // of a round trip to Redis; default 250ms
 	Lease         Duration `toml:"lease"`          // of a host that is gone; default 10s
+
+	Topic       string `toml:"topic"`              // in Kafka; "" is klamm-state-NAME
+	Replication int    `toml:"replication_factor"` // of a topic that is made; 0 is the brokers' default
 }
 
 func defaultState() State {
@@ -54,12 +57,7 @@ func (c *Config) chainPlugins(chain string) []string {
 func (k *checker) states() {
 	for _, name := range sortedKeys(k.State) {
 		s, at := k.State[name], func(key string) []string { return path("state", name, key) }
-		switch s.Backend {
-		case "kafka":
-			k.fail(at("backend"), fmt.Sprintf("state backend %q is not in this version", s.Backend), `use "memory", "file" or "redis"`)
-		default:
-			k.oneOf(at("backend"), s.Backend, "memory", "file", "redis")
-		}
+		k.oneOf(at("backend"), s.Backend, "memory", "file", "redis", "kafka")
 		between(k, at("max_entries"), s.MaxEntries, 1, 1<<30)
 		between(k, at("max_bytes"), s.MaxBytes, 0, 1<<40)
 		k.oneOf(at("scope"), s.Scope, "topic", "state")
@@ -72,6 +70,7 @@ func (k *checker) states() {
 		between(k, at("lease"), s.Lease, seconds(1), seconds(3600))
 		k.stateFile(name, s)
 		k.stateURL(name, s)
+		k.stateKafka(name, s)
 	}
 }
 

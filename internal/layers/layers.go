@@ -54,7 +54,7 @@ var table = []row{
 	{"host/internal/cluster", []string{".", "internal/config"}},
 	{"host/internal/produce", []string{".", "internal/config", "host/internal/cluster"}},
 	{"host/internal/consume", []string{".", "internal/config", "host/internal/cluster"}},
-	{"host", []string{".", "sdk/abi", "runtime", "state", "interceptor", "partitioner", "internal/config", "internal/module", "host/internal/..."}},
+	{"host", []string{".", "sdk/abi", "runtime", "state", "state/kafka", "interceptor", "partitioner", "internal/config", "internal/module", "host/internal/..."}},
 	{"internal/broker", []string{".", "internal/config", "internal/filelock"}},
 	{"host/saramaplugin", []string{".", "interceptor", "host"}},
 	{"host/typed", []string{".", "host"}},

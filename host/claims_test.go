@@ -1,0 +1,177 @@
+package host_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host"
+)
+
+// cleaning is an exactly-once pipeline whose dedup has its ids in Kafka.
+func cleaning(id string, onConsume bool) host.Config {
+	cfg := exactlyOnce(id)
+	cfg.Plugin = map[string]host.PluginConfig{"dedup": {Module: "builtin:dedup", State: "ids", Config: map[string]any{"id": "key", "window": "0s"}}}
+	cfg.State = map[string]host.StateConfig{"ids": {Backend: "kafka"}}
+	chain := host.ChainConfig{Topics: []string{"clean"}, OnSend: []string{"dedup"}}
+	if onConsume {
+		chain = host.ChainConfig{Topics: []string{"clean"}, OnConsume: []string{"dedup"}}
+	}
+	cfg.Chain = map[string]host.ChainConfig{"c": chain}
+	return cfg
+}
+
+// fillDoubled writes every number below n, some of them several times, with
+// the same key.
+func fillDoubled(t *testing.T, b *testBroker, topic string, n int, rng *rand.Rand) (records int) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	var recs []*kgo.Record
+	for i := range n {
+		for range 1 + rng.IntN(3) {
+			recs = append(recs, &kgo.Record{Topic: topic, Key: fmt.Append(nil, i), Value: value(i)})
+		}
+	}
+	rng.Shuffle(len(recs), func(i, j int) { recs[i], recs[j] = recs[j], recs[i] })
+	if err := cl.ProduceSync(within(t), recs...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	return len(recs)
+}
+
+func TestIDsInKafka(t *testing.T) {
+	for _, onConsume := range []bool{false, true} {
+		t.Run(fmt.Sprint("on_consume ", onConsume), func(t *testing.T) {
+			b := startBroker(t, 3, "raw", "clean")
+			rng := rand.New(rand.NewPCG(1, 2))
+			const n = 300
+			in := fillDoubled(t, b, "raw", n, rng)
+			first := newHost(t, b, cleaning("a", onConsume))
+			must(t, first.Run(within(t)))
+			onceEach(t, b, "clean", numbered(n))
+			balanced(t, first.Stats().Pipelines["p"].Counts, int64(in))
+			if s := first.Stats().States[0]; s.Claims != int64(in) || s.Hits != int64(in-n) || s.Pending != 0 || s.Errors != 0 {
+				t.Errorf("state %+v, want %d claims, of which %d met their id again", s, in, in-n)
+			}
+			must(t, first.Close(within(t)))
+
+			// Another process finds the ids in the topic.
+			more := fillDoubled(t, b, "raw", n+50, rng)
+			second := newHost(t, b, cleaning("a", onConsume))
+			must(t, second.Run(within(t)))
+			onceEach(t, b, "clean", numbered(n+50))
+			if dropped := second.Stats().Pipelines["p"].Dropped; dropped != int64(more-50) {
+				t.Errorf("%d dropped, want %d", dropped, more-50)
+			}
+			if s := second.Stats().Backends[0]; s.Restored < n || s.Error != "" || s.Backend != "kafka" || s.Where != "topic klamm-state-ids" {
+				t.Errorf("backend %+v", s)
+			}
+		})
+	}
+}
+
+// TestIDsInKafkaUnderFaults has two hosts drop duplicates while transactions are
+// refused and hosts end in the middle and are replaced: a reader that is not ours
+// sees every id once.
+func TestIDsInKafkaUnderFaults(t *testing.T) {
+	for _, onConsume := range []bool{false, true} {
+		t.Run(fmt.Sprint("on_consume ", onConsume), func(t *testing.T) { idsUnderFaults(t, onConsume) })
+	}
+}
+
+func idsUnderFaults(t *testing.T, onConsume bool) {
+	b := startBroker(t, 4, "raw", "clean")
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	const n = 1500
+	in := fillDoubled(t, b, "raw", n, rand.New(rand.NewPCG(seed, 1)))
+	rng := rand.New(rand.NewPCG(seed, 0)) // used by the brokers' goroutine alone
+	refuse := func(key kmsg.Key, err *kerr.Error, one int) {
+		b.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: err, Count: -1, When: func(req kmsg.Request) bool {
+			if p, ok := req.(*kmsg.ProduceRequest); ok && p.TransactionID == nil {
+				return false
+			}
+			return rng.IntN(one) == 0
+		}})
+	}
+	refuse(kmsg.EndTxn, kerr.TransactionAbortable, 15)
+	refuse(kmsg.TxnOffsetCommit, kerr.IllegalGeneration, 20)
+	refuse(kmsg.Produce, kerr.TransactionAbortable, 60)
+
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	var hosts sync.WaitGroup
+	for _, id := range []string{"a", "b"} {
+		hosts.Go(func() {
+			chance := rand.New(rand.NewPCG(seed, uint64(id[0])))
+			for ctx.Err() == nil && !ranOnce(t, ctx, b, cleaning(id, onConsume), chance, int64(in)) {
+			}
+		})
+	}
+	hosts.Wait()
+	onceEach(t, b, "clean", numbered(n))
+}
+
+// ranOnce is runOnce with ids in Kafka.
+func ranOnce(t *testing.T, ctx context.Context, b *testBroker, cfg host.Config, chance *rand.Rand, in int64) bool {
+	id := cfg.Host.ID
+	p := cfg.Pipeline["p"]
+	p.StopAtEnd = false
+	cfg.Pipeline["p"] = p
+	cfg.Cluster.BootstrapServers = b.Addrs()
+	h, err := host.New(cfg)
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	running, stop := context.WithTimeout(ctx, time.Duration(50+chance.IntN(400))*time.Millisecond)
+	defer stop()
+	if err := h.Run(running); err != nil && klamm.ClassOf(err) != klamm.ClassFatal && !strings.Contains(err.Error(), "FENCED_INSTANCE_ID") {
+		t.Errorf("host %s: %v", id, err)
+	}
+	closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := h.Close(closing); err != nil {
+		t.Errorf("close host %s: %v", id, err)
+	}
+	return committedOf(t, b, "p", "raw") >= in
+}
+
+// A record that is not written after on_consume has claimed its id gives the id
+// back, and so do those that were claimed with it: the next life reads them again,
+// and drops none as its own duplicate.
+func TestOnConsumeGivesBackWhatIsNotWritten(t *testing.T) {
+	b := startBroker(t, 1, "raw", "clean")
+	fill(t, b, "raw", 400)
+	cfg := cleaning("a", true)
+	cfg.Producer.BatchSize = 512
+	left := 20
+	b.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TransactionAbortable, Count: -1, When: func(req kmsg.Request) bool {
+		if p := req.(*kmsg.ProduceRequest); p.TransactionID == nil || p.Topics[0].Topic != "clean" || left%5 == 0 {
+			left--
+			return false
+		}
+		left--
+		return left > 0
+	}})
+	h := newHost(t, b, cfg)
+	must(t, h.Run(within(t)))
+	onceEach(t, b, "clean", numbered(400))
+	if s := h.Stats().States[0]; s.Pending != 0 {
+		t.Errorf("%d ids are in flight for ever", s.Pending)
+	}
+}

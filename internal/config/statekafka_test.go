@@ -1,0 +1,122 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const soundKafkaState = `[host]
+id = "h"
+[plugin.dedup]
+module = "builtin:dedup"
+state = "ids"
+[chain.clean]
+topics = ["clean"]
+on_send = ["dedup"]
+[pipeline.p]
+from = ["raw"]
+to = "clean"
+guarantee = "exactly_once"
+[state.ids]
+backend = "kafka"
+`
+
+func TestKafkaState(t *testing.T) {
+	c := mustParse(t, soundKafkaState)
+	if got := c.StateTopic("ids"); got != "klamm-state-ids" {
+		t.Errorf("topic %q", got)
+	}
+	if got := c.PipelineStates("p"); !slices.Equal(got, []string{"ids"}) {
+		t.Errorf("states of the pipeline: %q", got)
+	}
+	// Commands that run no pipelines take them out of a configuration.
+	c.Pipeline = nil
+	if err := c.Check().Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Every combination that would lose or double records is refused where it stands.
+func TestUnsoundKafkaStates(t *testing.T) {
+	for _, row := range []struct{ name, old, new, want string }{
+		{"at least once by default", "guarantee = \"exactly_once\"\n", "", `
+c.toml:9:1: error: pipeline "p" is at_least_once, and state "ids" of its chain is in Kafka, written in the transactions of a pipeline that is exactly once
+  |
+9 | [pipeline.p]
+  | ^^^^^^^^^^^^ set guarantee = "exactly_once", or give the state another backend`},
+		{"at least once", `"exactly_once"`, `"at_least_once"`, `
+c.toml:12:13: error: pipeline "p" is at_least_once, and state "ids" of its chain is in Kafka, written in the transactions of a pipeline that is exactly once
+   |
+12 | guarantee = "at_least_once"
+   |             ^^^^^^^^^^^^^^^ set guarantee = "exactly_once", or give the state another backend`},
+		{"no pipeline uses it", "to = \"clean\"", "to = \"other\"", `
+c.toml:14:11: error: state "ids" is in Kafka, and no pipeline's chain uses it: its ids are written in the transactions of a pipeline
+   |
+14 | backend = "kafka"
+   |           ^^^^^^^ list its plugin in the chain of a pipeline with guarantee = "exactly_once", or use "file" or "redis", which serve producers and consumers`},
+		{"two pipelines", "[state.ids]", "[pipeline.q]\nfrom = [\"more\"]\nto = \"clean\"\nguarantee = \"exactly_once\"\n[state.ids]", `
+c.toml:18:11: error: state "ids" is in Kafka, and pipelines "p" and "q" both use it: its ids belong to the partitions of one input
+   |
+18 | backend = "kafka"
+   |           ^^^^^^^ give each pipeline's plugin a state of its own, and a chain of its own`},
+		{"an id that is not the key", "[chain.clean]", "[plugin.dedup.config]\nid = [\"json:id\", \"header:v\"]\n[chain.clean]", `
+c.toml:7:6: error: plugin "dedup": copies with the same json:id and header:v may be in different partitions, and then on different hosts, each with ids of its own in state "ids"
+  |
+7 | id = ["json:id", "header:v"]
+  |      ^^^^^^^^^^^^^^^^^^^^^^^ have records partitioned by the id, and use id = "key" or a list with "key"; or use backend = "redis"`},
+		{"several inputs", `from = ["raw"]`, `from = ["raw", "more"]`, `
+c.toml:10:8: error: pipeline "p" reads 2 topics, and state "ids" keeps the ids of their partitions of the same number together: one host must have them all, and partition_assignment_strategy = "cooperative-sticky" does not see to that
+   |
+10 | from = ["raw", "more"]
+   |        ^^^^^^^^^^^^^^^ set partition_assignment_strategy = "range" in [consumer]; the topics need equally many partitions`},
+		{"passing without it", "backend = \"kafka\"", "backend = \"kafka\"\non_unavailable = \"pass\"", `
+c.toml:15:18: error: state "ids" is in Kafka: where it cannot be written, its records are not either, and none can pass
+   |
+15 | on_unavailable = "pass"
+   |                  ^^^^^^ use "fail", the default`},
+		{"holding what is unknown", "state = \"ids\"", "state = \"ids\"\non_unknown = \"hold\"", `
+c.toml:6:14: error: plugin "dedup": what became of a record is always found out where its ids are in Kafka (state "ids"), and nothing is held
+  |
+6 | on_unknown = "hold"
+  |              ^^^^^^ take on_unknown away`},
+		{"in the input", "backend = \"kafka\"", "backend = \"kafka\"\ntopic = \"raw\"", `
+c.toml:15:9: error: state "ids" is in topic "raw", which pipeline "p" uses for records
+   |
+15 | topic = "raw"
+   |         ^^^^^ give it a topic of its own`},
+		{"a topic without Kafka", "backend = \"kafka\"", "topic = \"t\"", `
+c.toml:14:9: error: state "ids" has a topic, and its backend is "memory"
+   |
+14 | topic = "t"
+   |         ^^^ set backend = "kafka", or take the topic away`},
+		{"replicas without Kafka", "backend = \"kafka\"", "replication_factor = 3", `
+c.toml:14:22: error: state "ids" has a replication factor, and its backend is "memory"
+   |
+14 | replication_factor = 3
+   |                      ^ set backend = "kafka", or take it away`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if !strings.Contains(soundKafkaState, row.old) {
+				t.Fatalf("%q is not in the configuration", row.old)
+			}
+			_, problems := parse(t, strings.Replace(soundKafkaState, row.old, row.new, 1), nil)
+			if got := "\n" + strings.TrimRight(problems.Error(), "\n"); got != row.want {
+				t.Errorf("got%s\nwant%s", got, row.want)
+			}
+		})
+	}
+}
+
+func TestIDPartsOfDedup(t *testing.T) {
+	for id, sound := range map[string]bool{`"key"`: true, `["key", "header:v"]`: true, `"header:event"`: false, `["json:a"]`: false} {
+		_, problems := parse(t, strings.Replace(soundKafkaState, "[chain.clean]", "[plugin.dedup.config]\nid = "+id+"\n[chain.clean]", 1), nil)
+		if got := problems.Err() == nil; got != sound {
+			t.Errorf("id = %s: accepted %v, want %v\n%v", id, got, sound, problems.Err())
+		}
+	}
+	_, problems := parse(t, strings.Replace(soundKafkaState, `from = ["raw"]`, `from = ["raw", "more"]`, 1)+"[consumer]\npartition_assignment_strategy = \"range\"\n", nil)
+	if err := problems.Err(); err != nil {
+		t.Errorf("several inputs, assigned together: %v", err)
+	}
+}
