@@ -46,6 +46,7 @@ var table = []row{
 	// It knows the topic by an interface: the host reaches it, with its own
 	// connections and its own transactions.
 	{"state/kafka", []string{".", "state"}},
+	{"state/kafka/kafkatest", []string{".", "state", "state/kafka"}},
 	{"interceptor", []string{".", "sdk/abi", "runtime", "state"}},
 	{"partitioner", []string{".", "sdk/abi", "runtime"}},
 	{"internal/config", []string{"."}},

@@ -15,8 +15,7 @@ func TestInspect(t *testing.T) {
 	assign(t, b, 1)
 	remember(t, b, log, 7, 1, 2, 3)
 	b.Stage(1, "dedup", testID(4), testAt(4), 0)
-	one := &oneByOne{b, log}
-	next := one.write()
+	next, _ := log.Commit(b.Take())
 	_ = b.Bucket("dedup").Remember(testID(4), testAt(4), 0, 0)
 	b.Committed(next)
 
@@ -51,7 +50,8 @@ func TestInspect(t *testing.T) {
 		t.Error("forget tells the wrong thing")
 	}
 	wantFound(t, b, 2, false)
-	b.Committed(one.write())
+	next, _ = log.Commit(b.Take())
+	b.Committed(next)
 	other := opened(t, log, 2, func(o *Options) { o.Now = func() time.Time { return time.UnixMilli(0) } })
 	assign(t, other, 0)
 	wantFound(t, other, 2, false)

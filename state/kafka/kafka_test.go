@@ -57,8 +57,7 @@ func remember(t *testing.T, b *Backend, log *fakeLog, expiresMS int64, ids ...in
 	for _, i := range ids {
 		b.Stage(0, "dedup", testID(i), testAt(i), expiresMS)
 	}
-	one := &oneByOne{b, log}
-	next := one.write()
+	next, _ := log.Commit(b.Take())
 	for _, i := range ids {
 		if err := b.Bucket("dedup").Remember(testID(i), testAt(i), expiresMS, 0); err != nil {
 			t.Fatal(err)
