@@ -23,7 +23,7 @@ import (
 )
 
 // bareHost is one with brokers and nothing else, and a client that is not ours.
-func bareHost(t *testing.T) (*Host, *kgo.Client) {
+func bareHost(t testing.TB) (*Host, *kgo.Client) {
 	ctx := context.Background()
 	b, err := broker.Start(ctx, &config.Embedded{Listen: "127.0.0.1:0", Partitions: 1}, broker.Options{})
 	if err != nil {
@@ -132,5 +132,58 @@ func TestClaimLog(t *testing.T) {
 	stop := errors.New("enough")
 	if err := l.Read(ctx, 2, 0, end, func([]klamm.Record) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("an error of the reader: %v", err)
+	}
+}
+
+// BenchmarkRestore reads a partition's ids back from an embedded broker: b.N ids.
+//
+//	go test ./host -run xxx -bench Restore -benchtime 10000000x
+func BenchmarkRestore(b *testing.B) {
+	h, cl := bareHost(b)
+	ctx := context.Background()
+	open := func() *kafka.Backend {
+		k := kafka.New(kafka.Options{
+			Name: "ids", Topic: "ids", Pipeline: "p", MaxEntries: b.N, Log: &claimLog{h, "ids"},
+			Source: func(state.Ref) (int32, bool) { return 0, true },
+		})
+		if err := k.Open(ctx, 1); err != nil {
+			b.Fatal(err)
+		}
+		return k
+	}
+	k := open()
+	k.Assign(0)
+	if err := k.Await(ctx, 0); err != nil {
+		b.Fatal(err)
+	}
+	next := map[int32]int64{}
+	for done := 0; done < b.N; {
+		for range min(100_000, b.N-done) {
+			done++
+			k.Stage(0, "dedup", state.ID{uint64(done) * 0x9e3779b97f4a7c15, uint64(done) * 0xc2b2ae3d27d4eb4f}, state.Position{Topic: "clean", Partition: 3, Offset: int64(done)}, int64(1<<60))
+		}
+		var err error
+		if next, err = produceAll(cl, "ids", k.Take()); err != nil {
+			b.Fatal(err)
+		}
+		k.Aborted()
+	}
+	if err := k.Close(); err != nil {
+		b.Fatal(err)
+	}
+	k = open()
+	b.ReportAllocs()
+	b.ResetTimer()
+	k.Assign(0)
+	if err := k.Await(ctx, 0); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	if n := k.Bucket("dedup").Usage().Entries; n != b.N {
+		b.Fatalf("%d ids read back of %d, up to %v", n, b.N, next)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ids/s")
+	if err := k.Close(); err != nil {
+		b.Fatal(err)
 	}
 }

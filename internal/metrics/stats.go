@@ -48,6 +48,10 @@ var (
 	sizeDesc      = desc("klamm_state_backend_bytes", "What the state takes on its disk.", "state")
 	unsyncedDesc  = desc("klamm_state_unsynced_bytes", "What a power cut would take of it.", "state")
 	behindDesc    = desc("klamm_state_behind_bytes", "What is not written yet.", "state")
+	restoredDesc  = desc("klamm_state_restored_ids_total", "Records of ids in Kafka that were read back.", "state")
+	restoreDesc   = desc("klamm_state_restore_seconds_total", "Time that partitions took to be read back, added up.", "state")
+	restoringDesc = desc("klamm_state_restoring_partitions", "Partitions whose ids are being read back; their records wait.", "state")
+	restLagDesc   = desc("klamm_state_restore_lag", "Records of ids that are still to be read back.", "state")
 	lapsedDesc    = desc("klamm_state_lapsed_total", "Claims that another host could have taken before they were confirmed: records that may be doubled.", "state")
 	failuresDesc  = desc("klamm_state_failures_total", "Writes to the state's backend that did not succeed.", "state")
 	bytesDesc     = desc("klamm_state_bytes", "Memory of a plugin's share of a state.", "state", "plugin")
@@ -78,7 +82,7 @@ var (
 	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, lapsedDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, restoredDesc, restoreDesc, restoringDesc, restLagDesc, lapsedDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc}
 )
@@ -127,8 +131,8 @@ func (s sink) gauge(d *prometheus.Desc, v int64, labels ...string) {
 	s.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 }
 
-func (s sink) seconds(d *prometheus.Desc, kind prometheus.ValueType, v time.Duration) {
-	s.ch <- prometheus.MustNewConstMetric(d, kind, v.Seconds())
+func (s sink) seconds(d *prometheus.Desc, kind prometheus.ValueType, v time.Duration, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(d, kind, v.Seconds(), labels...)
 }
 
 // histogram gives values in units, such as time.Second for nanoseconds.
@@ -176,6 +180,13 @@ func (s sink) backend(b host.BackendStats) {
 	s.gauge(behindDesc, b.Behind, b.State)
 	s.counter(failuresDesc, b.Failures, b.State)
 	s.counter(lapsedDesc, b.Lapsed, b.State)
+	if b.Backend != "kafka" {
+		return
+	}
+	s.counter(restoredDesc, b.Restored, b.State)
+	s.seconds(restoreDesc, prometheus.CounterValue, time.Duration(b.RestoreSeconds*float64(time.Second)), b.State)
+	s.gauge(restoringDesc, b.Restoring, b.State)
+	s.gauge(restLagDesc, b.RestoreLag, b.State)
 }
 
 func (s sink) state(st host.StateStats) {
