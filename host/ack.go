@@ -81,6 +81,7 @@ type acknowledger struct {
 	// Of settle.
 	claimed  bool // there were claims since the ledger was flushed
 	owners   []state.Ref
+	offsets  []int64
 	fates    []state.Settlement
 	resolved []state.Resolution
 }
@@ -172,7 +173,6 @@ func (a *acknowledger) process(work []completed) {
 			a.alone = append(a.alone, work[i])
 		}
 	}
-	a.settle()
 	a.settleAlone(nowMS)
 	for _, end := range a.ends { // all records of its transaction came before it
 		a.claimed = true
@@ -210,15 +210,19 @@ func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 			continue
 		}
 		if sl.claimed {
-			a.fate(sl.ref, state.Settlement{
-				Outcome: b.outcome(), Unknown: unknown, Err: b.Err, NowMS: nowMS,
-				At: state.Position{Topic: b.Topic, Partition: b.Partition, Offset: b.offset(i)},
-			})
+			a.owners, a.offsets = append(a.owners, sl.ref), append(a.offsets, b.offset(i))
 		}
 		if sl.special {
 			a.specials = append(a.specials, special{b, i, sl})
 		}
 		b.calls[i] = call{sl.group, sl.done, sl.timestamp}
+	}
+	if len(a.owners) > 0 {
+		a.settled(a.p.ledger.SettleSame(a.owners, a.offsets, state.Settlement{
+			Outcome: b.outcome(), Unknown: unknown, Err: b.Err, NowMS: nowMS,
+			At: state.Position{Topic: b.Topic, Partition: b.Partition},
+		}, a.resolved[:0]))
+		a.offsets = a.offsets[:0]
 	}
 }
 
@@ -314,12 +318,18 @@ func (a *acknowledger) settle() {
 	if len(a.owners) == 0 {
 		return
 	}
-	a.claimed = true
-	a.resolved = a.p.ledger.SettleAll(a.owners, a.fates, a.resolved[:0])
-	a.free(a.resolved)
+	a.settled(a.p.ledger.SettleAll(a.owners, a.fates, a.resolved[:0]))
 	clear(a.fates)
-	a.owners, a.fates = a.owners[:0], a.fates[:0]
-	clear(a.resolved)
+	a.fates = a.fates[:0]
+}
+
+// settled completes those who waited for the owners.
+func (a *acknowledger) settled(waiters []state.Resolution) {
+	a.claimed = true
+	a.free(waiters)
+	a.owners = a.owners[:0]
+	clear(waiters)
+	a.resolved = waiters
 }
 
 // free completes records that waited, or has the producer do it whose they are.

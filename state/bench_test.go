@@ -42,21 +42,26 @@ func BenchmarkClaimSettle(b *testing.B) {
 	}
 }
 
-// BenchmarkClaimAllSettle is BenchmarkClaimSettle with the claims of a batch
-// made at once, as a chain does, and settled at once.
+// BenchmarkClaimAllSettle is the way of records through a full window as a
+// producer has it: the claims of a block made at once, settled at once for each
+// batch that is acknowledged, with thousands in flight in between.
 func BenchmarkClaimAllSettle(b *testing.B) {
-	for _, window := range []int{100_000, 1_000_000} {
-		b.Run(fmt.Sprint(window), func(b *testing.B) { claimAllSettle(b, window, 256) })
+	for _, window := range []int{2_000, 100_000, 1_000_000} {
+		for _, inFlight := range []int{0, 1024, 8192} {
+			b.Run(fmt.Sprintf("window%d/inflight%d", window, inFlight), func(b *testing.B) { claimAllSettle(b, window, inFlight) })
+		}
 	}
 }
 
-func claimAllSettle(b *testing.B, window, batch int) {
+func claimAllSettle(b *testing.B, window, inFlight int) {
+	const (
+		block = 256
+		keyLn = 24
+	)
 	l, s := open(b, state.StoreConfig{MaxEntries: window, ScopeTopic: true}, state.SpaceOptions{})
-	asked, refs := make([]state.Asked, batch), make([]state.Ref, batch)
-	fates, ids := make([]state.Settlement, batch), make([]byte, 16*batch)
-	for i := range fates {
-		fates[i] = state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1}
-	}
+	asked, refs := make([]state.Asked, block), make([]state.Ref, block)
+	offsets, ids := make([]int64, block), make([]byte, keyLn*block)
+	fate := state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1}
 	var (
 		answers []state.Answer
 		out     []state.Resolution
@@ -64,27 +69,36 @@ func claimAllSettle(b *testing.B, window, batch int) {
 		claim   time.Duration
 	)
 	turn := func() {
-		for j := range batch {
+		for j := range block {
 			next++
-			id := ids[16*j : 16*j+16]
+			id := ids[keyLn*j : keyLn*(j+1)]
 			binary.LittleEndian.PutUint64(id, next)
-			refs[j] = state.Ref(next)
-			asked[j] = state.Asked{Owner: refs[j], Topic: "orders", ID: id, NowMS: 1}
+			asked[j] = state.Asked{Owner: state.Ref(next), Topic: "orders", ID: id, NowMS: 1}
 		}
 		began := time.Now()
 		answers = s.ClaimAll(asked, time.Hour, answers[:0])
 		claim += time.Since(began)
-		if out = l.SettleAll(refs, fates, out[:0]); len(out) != 0 || !answers[batch-1].Fresh {
+		if !answers[block-1].Fresh {
 			b.Fatal("an id is not new")
 		}
+		if next <= uint64(inFlight) {
+			return
+		}
+		for j := range block {
+			refs[j] = state.Ref(next - uint64(inFlight) - block + 1 + uint64(j))
+			offsets[j] = int64(refs[j])
+		}
+		if out = l.SettleSame(refs, offsets, fate, out[:0]); len(out) != 0 {
+			b.Fatal("somebody waited")
+		}
 	}
-	for range 2*window/batch + 1 { // until ids go by count
+	for range 2*window/block + 1 { // until ids go by count
 		turn()
 	}
 	claim = 0
 	b.ReportAllocs()
 	b.ResetTimer()
-	for i := 0; i < b.N; i += batch {
+	for i := 0; i < b.N; i += block {
 		turn()
 	}
 	b.ReportMetric(float64(claim.Nanoseconds())/float64(b.N), "claim-ns/op")

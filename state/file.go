@@ -293,9 +293,16 @@ func (b *fileBucket) Usage() Usage {
 	return b.mem.Usage()
 }
 
-// warm implements warmer.
-func (b *fileBucket) warm(asked []Asked) {
+var _ warmer = (*fileBucket)(nil)
+
+func (b *fileBucket) warmFind(ids []ID) {
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
-	b.mem.warm(asked)
+	b.mem.warmFind(ids)
+}
+
+func (b *fileBucket) warmRemember(ids []ID) {
+	b.f.mu.Lock()
+	defer b.f.mu.Unlock()
+	b.mem.warmRemember(ids)
 }

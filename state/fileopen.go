@@ -184,7 +184,7 @@ func (r *restorer) remember(origin uint32, id ID, partition int32, offset, expir
 }
 
 func (r *restorer) forget(id ID) error {
-	if slot := r.m.find(id); slot != 0 {
+	if slot := r.m.find(&id); slot != 0 {
 		r.m.remove(slot)
 	}
 	return nil

@@ -156,7 +156,7 @@ func (f *flight) claim(o uint32, id ID, space uint32, ttlMS int64) {
 }
 
 func (f *flight) growIDs() {
-	if len(f.claims) <= len(f.byID) {
+	if 2*len(f.claims) <= len(f.byID) {
 		return
 	}
 	old := f.byID

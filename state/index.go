@@ -1,86 +1,182 @@
 package state
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// index finds the slot of a hash: an open-addressing table with linear probing
-// whose places keep 32 bits of the hash, so that growing and deleting never
-// touch what the slots hold. It grows by a quarter, which bounds its memory at
-// 8/0.6 bytes a slot; above three quarters full, probing gets long.
+// index finds the slot of an id. It is made of cache lines of ten places each,
+// and an id is in the line that it belongs to, or in one of those behind it
+// while that is full; a line counts how many stand behind it for want of room.
+// So nearly every question reads one line, whatever the answer, and many
+// questions can be asked at once. Places keep 16 bits of the id, so that hardly
+// ever a wrong slot is looked into.
+//
+// It doubles until it has what the window needs, and then grows by an eighth
+// when ids are spread unevenly.
 type index struct {
-	places []place
-	used   int
+	lines []line
+	used  int
+	want  int // lines that the window needs
 }
 
-type place struct {
-	tag  uint32
-	slot uint32 // 0: empty
+// line keeps its places together, the first ones are used.
+type line struct {
+	tags   [2 * linePlaces]byte
+	slots  [linePlaces]uint32
+	used   uint16
+	behind uint16 // that belong here and stand behind
 }
 
-const indexStart = 8
+const linePlaces = 10
 
-func (x *index) home(tag uint32) int {
-	hi, _ := bits.Mul64(uint64(tag)<<32, uint64(len(x.places)))
+// linesFor returns how many lines n ids need: of 40 lines one has some behind it
+// then.
+func linesFor(n int) int { return n*2/11 + 1 }
+
+// home returns the line that an id belongs to.
+func (x *index) home(id *ID) int {
+	hi, _ := bits.Mul64(id[0]<<32, uint64(len(x.lines)))
 	return int(hi)
 }
 
-// next returns the place after i.
+// tag returns the bits of an id that its place keeps, which are not those of
+// its home.
+func tag(id *ID) uint16 { return uint16(id[0] >> 48) }
+
+// next returns the line behind i.
 func (x *index) next(i int) int {
-	if i++; i == len(x.places) {
+	if i++; i == len(x.lines) {
 		return 0
 	}
 	return i
 }
 
-func (x *index) insert(tag, slot uint32) {
-	if x.used >= len(x.places)/4*3 {
-		x.grow()
+// eachTag has the lowest bit of each tag of a word.
+const eachTag = 0x0001_0001_0001_0001
+
+// matches returns words with the highest bit of a tag set where it equals that
+// of the pattern, which is the tag times eachTag. Bits may be set too many, not
+// too few. The third word has two tags.
+func (l *line) matches(pattern uint64) (a, b, c uint64) {
+	a = equal(binary.LittleEndian.Uint64(l.tags[0:]) ^ pattern)
+	b = equal(binary.LittleEndian.Uint64(l.tags[8:]) ^ pattern)
+	c = equal(uint64(binary.LittleEndian.Uint32(l.tags[16:])) ^ pattern&0xffff_ffff)
+	return a, b, c & 0xffff_ffff
+}
+
+// equal sets the highest bit of each 16 that are zero.
+func equal(x uint64) uint64 { return (x - eachTag) &^ x & (eachTag << 15) }
+
+func (l *line) tag(k int) uint16 { return binary.LittleEndian.Uint16(l.tags[2*k:]) }
+
+// set puts a slot into place k.
+func (l *line) set(k int, tag uint16, slot uint32) {
+	binary.LittleEndian.PutUint16(l.tags[2*k:], tag)
+	l.slots[k] = slot
+}
+
+// insert adds the slot of an id.
+func (x *index) insert(id *ID, slot uint32, m *memory) {
+	if x.used >= len(x.lines)*linePlaces*7/8 {
+		x.grow(m)
 	}
 	x.used++
-	x.put(tag, slot)
+	x.put(id, slot)
 }
 
-func (x *index) put(tag, slot uint32) {
-	i := x.home(tag)
-	for x.places[i].slot != 0 {
+func (x *index) put(id *ID, slot uint32) {
+	i := x.home(id)
+	l := &x.lines[i]
+	for l.used == linePlaces {
+		l.behind++
+		i = x.next(i)
+		l = &x.lines[i]
+	}
+	l.set(int(l.used), tag(id), slot)
+	l.used++
+}
+
+func (x *index) grow(m *memory) {
+	old := x.lines
+	n := 2 * len(old)
+	switch {
+	case n == 0:
+		n = 1
+	case len(old) >= x.want:
+		n = len(old) + len(old)/8 + 1
+	case n > x.want:
+		n = x.want
+	}
+	x.lines = make([]line, n)
+	for i := range old {
+		l := &old[i]
+		for _, slot := range l.slots[:l.used] {
+			x.put(&m.at(slot).id, slot)
+		}
+	}
+}
+
+// find returns the slot of an id, or 0.
+func (x *index) find(id *ID, m *memory) uint32 {
+	if x.used == 0 {
+		return 0
+	}
+	pattern := uint64(tag(id)) * eachTag
+	i := x.home(id)
+	for range x.lines { // each may have some behind it
+		l := &x.lines[i]
+		if a, b, c := l.matches(pattern); a|b|c != 0 {
+			for k := first(a, b, c); k < int(l.used); k++ {
+				if l.tag(k) == tag(id) && m.at(l.slots[k]).id == *id {
+					return l.slots[k]
+				}
+			}
+		}
+		if l.behind == 0 {
+			break
+		}
 		i = x.next(i)
 	}
-	x.places[i] = place{tag, slot}
+	return 0
 }
 
-func (x *index) grow() {
-	old := x.places
-	x.places = make([]place, max(indexStart, len(old)+len(old)/4))
-	for _, p := range old {
-		if p.slot != 0 {
-			x.put(p.tag, p.slot)
-		}
+// first returns the place of the first match.
+func first(a, b, c uint64) int {
+	switch {
+	case a != 0:
+		return bits.TrailingZeros64(a) / 16
+	case b != 0:
+		return 4 + bits.TrailingZeros64(b)/16
 	}
+	return 8 + bits.TrailingZeros64(c)/16
 }
 
-// remove takes the pair out and closes the gap: whatever stands behind it and
-// would be found later than an empty place moves up.
-func (x *index) remove(tag, slot uint32) {
-	i := x.home(tag)
-	for x.places[i].slot != slot {
-		if x.places[i].slot == 0 {
-			panic("state: index does not hold what is removed from it")
+// remove takes a slot out.
+func (x *index) remove(id *ID, slot uint32) {
+	pattern := uint64(tag(id)) * eachTag
+	i := x.home(id)
+	for range x.lines {
+		l := &x.lines[i]
+		if a, b, c := l.matches(pattern); a|b|c != 0 {
+			for k := first(a, b, c); k < int(l.used); k++ {
+				if l.slots[k] == slot {
+					l.drop(k)
+					x.used--
+					return
+				}
+			}
 		}
+		l.behind--
 		i = x.next(i)
 	}
-	x.used--
-	for j := x.next(i); x.places[j].slot != 0; j = x.next(j) {
-		if x.distance(x.home(x.places[j].tag), j) >= x.distance(i, j) {
-			x.places[i] = x.places[j]
-			i = j
-		}
-	}
-	x.places[i] = place{}
+	panic("state: index does not hold what is removed from it")
 }
 
-// distance is how many steps lead from place a to place b.
-func (x *index) distance(a, b int) int {
-	if b < a {
-		b += len(x.places)
-	}
-	return b - a
+// drop empties place k and moves the last one there.
+func (l *line) drop(k int) {
+	l.used--
+	last := int(l.used)
+	l.set(k, l.tag(last), l.slots[last])
+	l.set(last, 0, 0)
 }

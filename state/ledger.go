@@ -83,6 +83,7 @@ type Ledger struct {
 	stores map[string]*store
 	spaces []*Space
 	flight flight
+	lot    lot
 
 	durables []Durable
 }
@@ -192,6 +193,7 @@ func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
 		s.remote, _ = st.backend.(Remote)
 		s.staging, _ = st.backend.(Transactional)
 		s.sourced, _ = s.bucket.(SourcedBucket)
+		s.warmer, _ = s.bucket.(warmer)
 		s.recordClock, s.pass = st.cfg.RecordClock, st.cfg.Pass
 		st.spaces[plugin] = s
 		l.spaces = append(l.spaces, s)

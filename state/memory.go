@@ -12,7 +12,11 @@ func NewMemory(maxEntries int, maxBytes int64) Backend {
 }
 
 func newMemory(key Key, maxEntries int, maxBytes int64) *memory {
-	return &memory{key: key, max: maxEntries, values: values{max: maxBytes}}
+	m := &memory{key: key, max: maxEntries, values: values{max: maxBytes}}
+	for i := range m.parts {
+		m.parts[i].want = linesFor((maxEntries + 1) / len(m.parts))
+	}
+	return m
 }
 
 func randomKey() Key {
@@ -22,7 +26,8 @@ func randomKey() Key {
 }
 
 // memory keeps confirmed ids in the order of their confirmation. An id costs an
-// entry of 48 bytes and 11 to 14 bytes of index; entries hold no pointers.
+// entry of 48 bytes and 10 bytes of index where the window is full; entries hold
+// no pointers.
 type memory struct {
 	key     Key
 	max     int
@@ -40,7 +45,7 @@ type memory struct {
 	origins []origin
 	walks   []*walk  // that are under way; nearly always none
 	gone    func(ID) // told of each id that goes by age or count; or nil
-	read    uint32   // by warm; kept so that the compiler keeps the reading
+	read    uint32   // kept so that the compiler keeps the readings of warmer
 
 	values values
 }
@@ -83,22 +88,10 @@ func (m *memory) at(slot uint32) *entry {
 	return &m.chunks[slot/chunkEntries][slot%chunkEntries]
 }
 
-func (m *memory) part(id ID) *index { return &m.parts[id[1]>>56] }
+func (m *memory) part(id *ID) *index { return &m.parts[id[1]>>56] }
 
 // find returns the slot of id, or 0.
-func (m *memory) find(id ID) uint32 {
-	x := m.part(id)
-	if x.used == 0 {
-		return 0
-	}
-	tag := uint32(id[0])
-	for i := x.home(tag); x.places[i].slot != 0; i = x.next(i) {
-		if x.places[i].tag == tag && m.at(x.places[i].slot).id == id {
-			return x.places[i].slot
-		}
-	}
-	return 0
-}
+func (m *memory) find(id *ID) uint32 { return m.part(id).find(id, m) }
 
 // add makes an entry for id as the newest.
 func (m *memory) add(id ID) *entry {
@@ -120,7 +113,7 @@ func (m *memory) add(id ID) *entry {
 	}
 	m.newest = slot
 	m.count++
-	m.part(id).insert(uint32(id[0]), slot)
+	m.part(&e.id).insert(&e.id, slot, m)
 	return e
 }
 
@@ -129,7 +122,7 @@ func (m *memory) remove(slot uint32) {
 		m.passOver(slot)
 	}
 	e := m.at(slot)
-	m.part(e.id).remove(uint32(e.id[0]), slot)
+	m.part(&e.id).remove(&e.id, slot)
 	if e.prev != 0 {
 		m.at(e.prev).next = e.next
 	} else {
@@ -189,22 +182,44 @@ type memoryBucket struct {
 	usage      Usage
 }
 
-var _ Bucket = (*memoryBucket)(nil)
+var (
+	_ Bucket = (*memoryBucket)(nil)
+	_ warmer = (*memoryBucket)(nil)
+)
 
-// warm reads the places where the ids would be found.
-func (b *memoryBucket) warm(asked []Asked) {
+// look reads the line where an id would be found.
+func (m *memory) look(id *ID) uint32 {
+	x := m.part(id)
+	if x.used == 0 {
+		return 0
+	}
+	return uint32(x.lines[x.home(id)].used)
+}
+
+// warmFind implements warmer.
+func (b *memoryBucket) warmFind(ids []ID) {
 	var read uint32
-	for i := range asked {
-		id := &asked[i].key
-		if x := b.m.part(*id); x.used > 0 {
-			read += x.places[x.home(uint32(id[0]))].slot
-		}
+	for i := range ids {
+		read += b.m.look(&ids[i])
 	}
 	b.m.read = read
 }
 
+// warmRemember implements warmer. It reads also what the ids will push out.
+func (b *memoryBucket) warmRemember(ids []ID) {
+	b.warmFind(ids)
+	m := b.m
+	read := m.read
+	for slot, n := m.oldest, m.count+len(ids)-m.max; slot != 0 && n > 0; n-- {
+		e := m.at(slot)
+		read += m.look(&e.id)
+		slot = e.next
+	}
+	m.read = read
+}
+
 func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {
-	slot := b.m.find(id)
+	slot := b.m.find(&id)
 	if slot == 0 {
 		return Position{}, false, nil
 	}

@@ -73,24 +73,51 @@ func (l *Ledger) Settle(owner Ref, s Settlement) []Resolution {
 	return l.SettleAll([]Ref{owner}, []Settlement{s}, nil)
 }
 
-// SettleAll settles many records under one lock: s[i] is what became of
-// owners[i]. It appends the completions of their waiters to out and returns it.
+// SettleAll settles many records, a few hundred under one lock: s[i] is what
+// became of owners[i]. It appends the completions of their waiters to out and
+// returns it.
 func (l *Ledger) SettleAll(owners []Ref, s []Settlement, out []Resolution) []Resolution {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, ref := range owners {
-		out = l.settle(ref, &s[i], out)
+	for len(owners) > 0 {
+		n := min(len(owners), lotMax)
+		out = l.settleLot(owners[:n], func(i int) *Settlement { return &s[i] }, out)
+		owners, s = owners[n:], s[n:]
 	}
 	return out
 }
 
-func (l *Ledger) settle(ref Ref, s *Settlement, out []Resolution) []Resolution {
+// SettleSame settles, as SettleAll does, records of which the same has become
+// but for their offsets: offsets[i] is that of owners[i], and s.At.Offset counts
+// for nothing.
+func (l *Ledger) SettleSame(owners []Ref, offsets []int64, s Settlement, out []Resolution) []Resolution {
+	for len(owners) > 0 {
+		n := min(len(owners), lotMax)
+		out = l.settleLot(owners[:n], func(i int) *Settlement {
+			s.At.Offset = offsets[i]
+			return &s
+		}, out)
+		owners, offsets = owners[n:], offsets[n:]
+	}
+	return out
+}
+
+func (l *Ledger) settleLot(owners []Ref, fate func(i int) *Settlement, out []Resolution) []Resolution {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, o := range l.lot.find(l, owners) {
+		if s := fate(i); o != 0 || s.Outcome == klamm.InFlight {
+			out = l.settle(owners[i], o, s, out)
+		}
+	}
+	return out
+}
+
+// settle settles the record of slot o, 0 where it has none.
+func (l *Ledger) settle(ref Ref, o uint32, s *Settlement, out []Resolution) []Resolution {
 	if s.Outcome == klamm.InFlight {
 		panic("state: record settled without an outcome")
 	}
 	f := &l.flight
-	o := f.owner(ref)
-	if o == 0 {
+	if o == 0 || f.owners[o].ref != ref { // it was settled before in the same lot
 		return out
 	}
 	for c := f.owners[o].claims; c != 0; c = f.owners[o].claims {
@@ -108,11 +135,12 @@ func (l *Ledger) settle(ref Ref, s *Settlement, out []Resolution) []Resolution {
 // is released.
 func (l *Ledger) decide(c *claim, s *Settlement) {
 	space := l.spaces[c.space]
+	unknown := s.unknown()
 	switch {
-	case s.unknown() && space.hold:
+	case unknown && space.hold:
 		space.unknownHeld++
 		l.remember(space, c, Position{Topic: s.At.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset}, s)
-	case s.unknown():
+	case unknown:
 		space.unknownReleased++
 	case s.Outcome == klamm.Written:
 		l.remember(space, c, s.At, s)

@@ -25,6 +25,7 @@ type Space struct {
 	staging       Transactional
 	sourced       SourcedBucket // bucket, where it is one
 	bucket        Bucket
+	warmer        warmer // bucket, where it is one
 	scopes        scopes
 
 	// Guarded by the ledger's mutex.
@@ -77,8 +78,11 @@ func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, out []Answer) []Answe
 	}
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
-	if w, ok := s.bucket.(warmer); ok {
-		w.warm(asked)
+	l := &s.l.lot
+	for rest := asked; len(rest) > 0; {
+		n := min(len(rest), lotMax)
+		l.warm(s, rest[:n])
+		rest = rest[n:]
 	}
 	for i := range asked {
 		q := &asked[i]
@@ -89,10 +93,6 @@ func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, out []Answer) []Answe
 	}
 	return out
 }
-
-// warmer is a bucket that can read, all at once, what many claims are about to
-// look at: the processor then waits for memory once, and not for each.
-type warmer interface{ warm(asked []Asked) }
 
 // claim is Claim under the mutex.
 func (s *Space) claim(owner Ref, key ID, ms, nowMS int64) Answer {
