@@ -48,7 +48,7 @@ type transaction struct {
 	told map[string]hostAnswer
 
 	claims   []claim
-	ids      []byte // of the claims
+	ids      []byte // of claims
 	counts   []int64
 	counted  []int32 // metrics whose count is not 0
 	observed []observation
@@ -56,10 +56,11 @@ type transaction struct {
 	putAt    map[string]int
 	putBytes []byte
 
-	// Of claimKeys: askers are the records that asked.
-	asked   []state.Asked
-	askers  []int
-	answers []state.Answer
+	// What claimKeys asked, and which records did. A Fresh one is none of claims.
+	asked    []state.Asked
+	askers   []int
+	askedTTL time.Duration
+	met      []state.Met
 }
 
 // claim is one answer that has to be undone, cancelled or remembered.
@@ -93,6 +94,7 @@ func (t *transaction) begin(items []*Item, acks []*Ack, space *state.Space, nowM
 	t.refused = nil
 	clear(t.claims)
 	t.claims = t.claims[:0]
+	t.asked = t.asked[:0]
 	t.ids = t.ids[:0]
 	t.discard()
 	if cap(t.putBytes) > transactionBytes {
@@ -137,8 +139,10 @@ func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fre
 	if t.space == nil || n > len(t.items) || len(t.claims)+n > claimsMax {
 		return abi.ClaimRefused
 	}
-	t.asked, t.askers = t.asked[:0], t.askers[:0]
+	t.spill()
+	t.askers = t.askers[:0]
 	ttl := duration(ttlMS)
+	t.askedTTL = ttl
 	for i, it := range t.items[:n] {
 		if key := b.Key(i); key != nil && !t.meets(i, key, ttl) {
 			t.asked = append(t.asked, state.Asked{
@@ -148,20 +152,41 @@ func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fre
 			t.askers = append(t.askers, i)
 		}
 	}
-	t.answers = t.space.ClaimAll(t.asked, ttl, t.answers[:0])
-	for i := range t.answers {
-		a, asker := &t.answers[i], t.askers[i]
-		t.note(asker, t.asked[i].ID, ttl, a)
-		switch a.Code {
-		case abi.ClaimNew:
+	t.met = t.space.ClaimAll(t.asked, ttl, t.met[:0])
+	for i := range t.asked {
+		a, asker := &t.asked[i], t.askers[i]
+		switch {
+		case a.Code == state.New:
 			mask[asker/8] |= 1 << (asker % 8)
 			fresh++
-		case abi.ClaimRefused:
-			fresh = abi.ClaimRefused // the last answer
+			if a.Fresh {
+				t.items[asker].Claimed = true
+			}
+		case a.Code == state.Refused:
+			t.refused = t.space.Refusal()
+			fresh = abi.ClaimRefused
 		}
 	}
-	clear(t.answers)
+	for i := range t.met {
+		m := &t.met[i]
+		a := &t.asked[m.Index]
+		t.note(t.askers[m.Index], a.ID, ttl, &state.Answer{Code: a.Code, At: m.At, Wait: m.Wait})
+	}
+	clear(t.met)
+	if t.space.Shared() {
+		t.spill() // other hosts are asked for each
+	}
 	return fresh
+}
+
+// spill makes Fresh ones of asked some of claims.
+func (t *transaction) spill() {
+	for i := range t.asked {
+		if a := &t.asked[i]; a.Fresh {
+			t.note(t.askers[i], a.ID, t.askedTTL, &state.Answer{Code: a.Code, Fresh: true})
+		}
+	}
+	t.asked = t.asked[:0]
 }
 
 // note remembers what has to be undone, cancelled or told of an answer.
@@ -184,7 +209,9 @@ func (t *transaction) note(index int, id []byte, ttl time.Duration, a *state.Ans
 
 // undoFrom gives back the claims of the records from index n on.
 func (t *transaction) undoFrom(n int) {
-	t.undo(func(index int) bool { return index >= n })
+	if n < len(t.items) {
+		t.undo(func(index int) bool { return index >= n })
+	}
 }
 
 // undo gives back the claims of the records that match. The waits go first, so
@@ -200,6 +227,11 @@ func (t *transaction) undo(match func(index int) bool) {
 		if c := &t.claims[i]; c.held && match(c.index) {
 			t.space.Undo(state.Ref(t.items[c.index].Ref), c.topic, t.ids[c.id.start:c.id.end])
 			c.held = false
+		}
+	}
+	for i := range t.asked {
+		if a := &t.asked[i]; a.Fresh && match(t.askers[i]) {
+			t.space.UndoAsked(a) // a second time it does nothing
 		}
 	}
 }
@@ -252,6 +284,11 @@ func (t *transaction) reservations(index int) []reservation {
 		if c := &t.claims[i]; c.index == index {
 			id := append([]byte(nil), t.ids[c.id.start:c.id.end]...)
 			out = append(out, reservation{topic: c.topic, id: id, ttl: c.ttl})
+		}
+	}
+	for i := range t.asked {
+		if a := &t.asked[i]; a.Fresh && t.askers[i] == index {
+			out = append(out, reservation{topic: a.Topic, id: append([]byte(nil), a.ID...), ttl: t.askedTTL})
 		}
 	}
 	return out

@@ -63,10 +63,10 @@ func claimAllSettle(b *testing.B, window, inFlight int) {
 	offsets, ids := make([]int64, block), make([]byte, keyLn*block)
 	fate := state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1}
 	var (
-		answers []state.Answer
-		out     []state.Resolution
-		next    uint64
-		claim   time.Duration
+		met   []state.Met
+		out   []state.Resolution
+		next  uint64
+		claim time.Duration
 	)
 	turn := func() {
 		for j := range block {
@@ -76,9 +76,9 @@ func claimAllSettle(b *testing.B, window, inFlight int) {
 			asked[j] = state.Asked{Owner: state.Ref(next), Topic: "orders", ID: id, NowMS: 1}
 		}
 		began := time.Now()
-		answers = s.ClaimAll(asked, time.Hour, answers[:0])
+		met = s.ClaimAll(asked, time.Hour, met[:0])
 		claim += time.Since(began)
-		if !answers[block-1].Fresh {
+		if !asked[block-1].Fresh {
 			b.Fatal("an id is not new")
 		}
 		if next <= uint64(inFlight) {

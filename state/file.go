@@ -295,10 +295,12 @@ func (b *fileBucket) Usage() Usage {
 
 var _ warmer = (*fileBucket)(nil)
 
-func (b *fileBucket) warmFind(ids []ID) {
+func (b *fileBucket) warmFind(ids []ID, known []bool) {
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
-	b.mem.warmFind(ids)
+	if b.f.refusal() == nil { // else Find says so
+		b.mem.warmFind(ids, known)
+	}
 }
 
 func (b *fileBucket) warmRemember(ids []ID) {

@@ -62,14 +62,14 @@ func newFlight() flight {
 	}
 }
 
-func (f *flight) headOfID(id ID) *uint32 { return &f.byID[id[0]&uint64(len(f.byID)-1)] }
+func (f *flight) headOfID(id *ID) *uint32 { return &f.byID[id[0]&uint64(len(f.byID)-1)] }
 
 func (f *flight) headOfRef(r Ref) *uint32 { return &f.byRef[uint64(r)&uint64(len(f.byRef)-1)] }
 
 // claimed returns the slot of the pending claim of id, or 0.
-func (f *flight) claimed(id ID) uint32 {
+func (f *flight) claimed(id *ID) uint32 {
 	c := *f.headOfID(id)
-	for c != 0 && f.claims[c].id != id {
+	for c != 0 && f.claims[c].id != *id {
 		c = f.claims[c].chain
 	}
 	return c
@@ -138,7 +138,7 @@ func (f *flight) leaveIdle(o uint32) {
 	}
 }
 
-func (f *flight) claim(o uint32, id ID, space uint32, ttlMS int64) {
+func (f *flight) claim(o uint32, id *ID, space uint32, ttlMS int64) {
 	c := f.freeC
 	if c != 0 {
 		f.freeC = f.claims[c].chain
@@ -148,7 +148,7 @@ func (f *flight) claim(o uint32, id ID, space uint32, ttlMS int64) {
 		f.growIDs()
 	}
 	head, first := f.headOfID(id), f.owners[o].claims
-	f.claims[c] = claim{id: id, ttlMS: ttlMS, space: space, owner: o, next: first, chain: *head}
+	f.claims[c] = claim{id: *id, ttlMS: ttlMS, space: space, owner: o, next: first, chain: *head}
 	if first != 0 {
 		f.claims[first].prev = c
 	}
@@ -164,7 +164,7 @@ func (f *flight) growIDs() {
 	for _, c := range old {
 		for c != 0 {
 			rest := f.claims[c].chain
-			head := f.headOfID(f.claims[c].id)
+			head := f.headOfID(&f.claims[c].id)
 			f.claims[c].chain, *head = *head, c
 			c = rest
 		}
@@ -174,7 +174,7 @@ func (f *flight) growIDs() {
 // release takes a claim away from its owner.
 func (f *flight) release(c uint32) {
 	old := &f.claims[c]
-	at := f.headOfID(old.id)
+	at := f.headOfID(&old.id)
 	for *at != c {
 		at = &f.claims[*at].chain
 	}

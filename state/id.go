@@ -39,7 +39,23 @@ type scope struct {
 	key   Key
 }
 
-func (s *scopes) id(topic string, id []byte) ID {
+func (s *scopes) id(topic string, id []byte) ID { return s.of(topic).key.hash(id) }
+
+// hashAll makes the keys of claims.
+func (s *scopes) hashAll(asked []Asked) {
+	var sc *scope
+	var topic string
+	for i := range asked {
+		a := &asked[i]
+		if sc == nil || a.Topic != topic {
+			sc, topic = s.of(a.Topic), a.Topic
+		}
+		a.key = sc.key.hash(a.ID)
+	}
+}
+
+// of returns the scope of a topic.
+func (s *scopes) of(topic string) *scope {
 	if !s.byTopic {
 		topic = ""
 	}
@@ -47,7 +63,7 @@ func (s *scopes) id(topic string, id []byte) ID {
 	if sc == nil || sc.topic != topic {
 		sc = s.find(topic)
 	}
-	return sc.key.hash(id)
+	return sc
 }
 
 func (s *scopes) find(topic string) *scope {

@@ -78,11 +78,20 @@ func (l *line) set(k int, tag uint16, slot uint32) {
 
 // insert adds the slot of an id.
 func (x *index) insert(id *ID, slot uint32, m *memory) {
-	if x.used >= len(x.lines)*linePlaces*7/8 {
+	if x.full() {
 		x.grow(m)
 	}
 	x.used++
 	x.put(id, slot)
+}
+
+// full reports whether there are as many ids as lines are made for. Lines that
+// the window needs hold more, as they are not filled evenly.
+func (x *index) full() bool {
+	if len(x.lines) < x.want {
+		return linesFor(x.used) > len(x.lines)
+	}
+	return x.used >= len(x.lines)*linePlaces*3/4
 }
 
 func (x *index) put(id *ID, slot uint32) {
@@ -139,6 +148,19 @@ func (x *index) find(id *ID, m *memory) uint32 {
 		i = x.next(i)
 	}
 	return 0
+}
+
+// likely reports whether an id may be there, and in which slot most likely, 0
+// where that takes more than one line to tell.
+func (x *index) likely(id *ID) (slot uint32, ok bool) {
+	if x.used == 0 {
+		return 0, false
+	}
+	l := &x.lines[x.home(id)]
+	if a, b, c := l.matches(uint64(tag(id)) * eachTag); a|b|c != 0 {
+		return l.slots[first(a, b, c)], true
+	}
+	return 0, l.behind > 0
 }
 
 // first returns the place of the first match.

@@ -124,7 +124,7 @@ func (l *Ledger) Forget(state string, q Query) ([]Known, error) {
 		return nil, fmt.Errorf("state %q: %w", state, ErrNotShown)
 	}
 	for _, k := range found {
-		if k.Pending || l.flight.claimed(k.ID) != 0 {
+		if k.Pending || l.flight.claimed(&k.ID) != 0 {
 			return nil, fmt.Errorf("state %q: %w", state, ErrInFlight)
 		}
 	}
@@ -246,7 +246,7 @@ func (s *scopes) topics() []string {
 func (l *Ledger) lookup(st *store, plugin, topic string, id []byte) (Known, bool, error) {
 	sc := scopes{root: st.backend.Key, plugin: plugin, byTopic: st.cfg.ScopeTopic}
 	k := Known{Remembered: Remembered{Plugin: plugin, ID: sc.id(topic, id)}, Topic: topic}
-	if l.flight.claimed(k.ID) != 0 {
+	if l.flight.claimed(&k.ID) != 0 {
 		k.Pending, k.At = true, Position{Partition: klamm.NoPartition, Offset: klamm.NoOffset}
 		return k, true, nil
 	}

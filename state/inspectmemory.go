@@ -32,13 +32,13 @@ func (m *memory) Topics(plugin string) []string {
 func (m *memory) Footprint() int64 {
 	bytes := int64(len(m.chunks)) * int64(unsafe.Sizeof([chunkEntries]entry{}))
 	for i := range m.parts {
-		bytes += int64(len(m.parts[i].places)) * int64(unsafe.Sizeof(place{}))
+		bytes += int64(len(m.parts[i].lines)) * int64(unsafe.Sizeof(line{}))
 	}
 	return bytes
 }
 
 func (m *memory) Lookup(plugin string, id ID) (Remembered, bool) {
-	slot := m.find(id)
+	slot := m.find(&id)
 	if slot == 0 {
 		return Remembered{}, false
 	}
@@ -54,7 +54,7 @@ func (m *memory) shown(e *entry) Remembered {
 }
 
 func (m *memory) Forget(_ string, id ID) bool {
-	slot := m.find(id)
+	slot := m.find(&id)
 	if slot != 0 {
 		m.remove(slot)
 	}

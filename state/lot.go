@@ -10,30 +10,35 @@ const lotMax = 256
 type lot struct {
 	owners [lotMax]uint32
 	ids    [lotMax]ID
+	known  [lotMax]bool
 	read   uint32 // kept so that the compiler keeps the readings
 }
 
 // warmer is a bucket that reads ahead what calls are about to look at. The calls
 // give the same without.
 type warmer interface {
-	// warmFind comes before Find of the ids.
-	warmFind(ids []ID)
+	// warmFind comes before Find of the ids. It clears known of those that Find
+	// does not find, and leaves it set where it does not know.
+	warmFind(ids []ID, known []bool)
 	// warmRemember comes before Remember of the ids.
 	warmRemember(ids []ID)
 }
 
-// warm reads what claims of the ids will look at.
-func (l *lot) warm(s *Space, asked []Asked) {
+// warm reads what claims of the ids will look at, and returns for each whether
+// the bucket may know it. Without it is nobody's, unless it is pending.
+func (l *lot) warm(s *Space, asked []Asked) (known []bool) {
 	f := &s.l.flight
+	ids, known := l.ids[:len(asked)], l.known[:len(asked)]
 	read := uint32(0)
 	for i := range asked {
-		l.ids[i] = asked[i].key
-		read += *f.headOfID(asked[i].key) + *f.headOfRef(asked[i].Owner)
+		ids[i], known[i] = asked[i].key, true
+		read += *f.headOfID(&asked[i].key) + *f.headOfRef(asked[i].Owner)
 	}
 	l.read = read
-	if s.warmer != nil {
-		s.warmer.warmFind(l.ids[:len(asked)])
+	if s.warmer != nil && !s.l.closed {
+		s.warmer.warmFind(ids, known)
 	}
+	return known
 }
 
 // find returns the slots of records that are about to be settled, 0 for those
@@ -67,7 +72,7 @@ func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
 		}
 	}
 	for i := range l.ids[:n] {
-		read += *f.headOfID(l.ids[i])
+		read += *f.headOfID(&l.ids[i])
 	}
 	l.read = read
 	if n > 0 {

@@ -197,18 +197,33 @@ func (m *memory) look(id *ID) uint32 {
 }
 
 // warmFind implements warmer.
-func (b *memoryBucket) warmFind(ids []ID) {
+func (b *memoryBucket) warmFind(ids []ID, known []bool) {
+	m := b.m
+	m.lookAll(ids)
+	read := uint32(0)
+	for i := range ids {
+		slot, ok := m.part(&ids[i]).likely(&ids[i])
+		known[i] = ok
+		if slot != 0 {
+			read += m.at(slot).origin
+		}
+	}
+	m.read = read
+}
+
+// lookAll reads the lines where ids would be found.
+func (m *memory) lookAll(ids []ID) {
 	var read uint32
 	for i := range ids {
-		read += b.m.look(&ids[i])
+		read += m.look(&ids[i])
 	}
-	b.m.read = read
+	m.read = read
 }
 
 // warmRemember implements warmer. It reads also what the ids will push out.
 func (b *memoryBucket) warmRemember(ids []ID) {
-	b.warmFind(ids)
 	m := b.m
+	m.lookAll(ids)
 	read := m.read
 	for slot, n := m.oldest, m.count+len(ids)-m.max; slot != 0 && n > 0; n-- {
 		e := m.at(slot)

@@ -58,40 +58,78 @@ func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, now
 	return s.claim(owner, key, ms, nowMS)
 }
 
-// Asked is one claim of ClaimAll, as the parameters of Claim are.
+// Asked is one claim of ClaimAll, as the parameters of Claim are, and its
+// answer.
 type Asked struct {
 	Owner Ref
 	Topic string
 	ID    []byte
 	NowMS int64
 
+	// Code and Fresh are as in Answer.
+	Code  int32
+	Fresh bool
+
 	key ID
 }
 
-// ClaimAll makes claims in order, as Claim does, under one lock. It appends the
-// answers to out and returns it. The first Refused ends it and is the last
-// answer.
-func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, out []Answer) []Answer {
-	for i := range asked {
-		a := &asked[i]
-		a.key = s.scopes.id(a.Topic, a.ID)
-	}
+// Met is what claim Index of ClaimAll met: At of an Answer that is Confirmed,
+// Wait of one that is Pending.
+type Met struct {
+	Index int
+	At    Position
+	Wait  *Wait
+}
+
+// ClaimAll makes claims in order, as Claim does, under one lock, and writes the
+// answers into asked. It appends what they met to met and returns it. Behind the
+// first Refused all are.
+func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, met []Met) []Met {
+	s.scopes.hashAll(asked)
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
-	l := &s.l.lot
-	for rest := asked; len(rest) > 0; {
-		n := min(len(rest), lotMax)
-		l.warm(s, rest[:n])
-		rest = rest[n:]
-	}
-	for i := range asked {
-		q := &asked[i]
-		a := s.claim(q.Owner, q.key, s.lifetime(ttl, q.NowMS), q.NowMS)
-		if out = append(out, a); a.Code == Refused {
+	for first := 0; first < len(asked); first += lotMax {
+		var refused bool
+		if met, refused = s.claimLot(asked, first, ttl, met); refused {
 			break
 		}
 	}
-	return out
+	return met
+}
+
+// claimLot makes the claims of one lot, from the first one on.
+func (s *Space) claimLot(asked []Asked, first int, ttl time.Duration, met []Met) (_ []Met, refused bool) {
+	lot := asked[first:min(first+lotMax, len(asked))]
+	f, known := &s.l.flight, s.l.lot.warm(s, lot)
+	for i := range lot {
+		q := &lot[i]
+		ms := s.lifetime(ttl, q.NowMS)
+		if !known[i] && f.claimed(&q.key) == 0 {
+			s.claims++
+			s.own(q.Owner, &q.key, ms)
+			q.Code, q.Fresh = New, true
+			continue
+		}
+		a := s.claim(q.Owner, q.key, ms, q.NowMS)
+		q.Code, q.Fresh = a.Code, a.Fresh
+		switch a.Code {
+		case Confirmed, Pending:
+			met = append(met, Met{Index: first + i, At: a.At, Wait: a.Wait})
+		case Refused:
+			for k := range asked[first+i:] {
+				asked[first+i+k].Code, asked[first+i+k].Fresh = Refused, false
+			}
+			return met, true
+		}
+	}
+	return met, false
+}
+
+// own makes the claim of an id that nobody has.
+func (s *Space) own(ref Ref, id *ID, lifetime int64) {
+	f := &s.l.flight
+	f.claim(f.enter(ref), id, s.number, lifetime)
+	s.pending++
 }
 
 // claim is Claim under the mutex.
@@ -112,7 +150,7 @@ func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
 		return Answer{Code: Refused}, 0
 	}
 	f := &s.l.flight
-	if c := f.claimed(id); c != 0 {
+	if c := f.claimed(&id); c != 0 {
 		o := f.claims[c].owner
 		if f.owners[o].ref == ref {
 			return Answer{Code: New}, 0
@@ -128,8 +166,7 @@ func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
 		s.hits++
 		return Answer{Code: Confirmed, At: at}, 0
 	}
-	f.claim(f.enter(ref), id, s.number, ttl)
-	s.pending++
+	s.own(ref, &id, ttl)
 	return Answer{Code: New, Fresh: true}, 0
 }
 
@@ -151,6 +188,9 @@ func (s *Space) Refusal() error {
 	return s.refusal
 }
 
+// UndoAsked is Undo for a claim of ClaimAll.
+func (s *Space) UndoAsked(a *Asked) { s.giveBack(a.Owner, &a.key, false) }
+
 // Undo gives a Fresh claim back: its call faulted, or its verdict was not
 // accepted. Records that met the id meanwhile keep waiting on owner, which must
 // then be settled although it holds no claim any more. An id that owner does
@@ -159,6 +199,10 @@ func (s *Space) Undo(owner Ref, topic string, id []byte) { s.undo(owner, topic, 
 
 func (s *Space) undo(owner Ref, topic string, id []byte, keep bool) {
 	key := s.scopes.id(topic, id)
+	s.giveBack(owner, &key, keep)
+}
+
+func (s *Space) giveBack(owner Ref, key *ID, keep bool) {
 	l := s.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
