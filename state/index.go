@@ -52,21 +52,24 @@ func (x *index) next(i int) int {
 	return i
 }
 
-// eachTag has the lowest bit of each tag of a word.
+// eachTag has the lowest bit of each of four tags.
 const eachTag = 0x0001_0001_0001_0001
 
-// matches returns words with the highest bit of a tag set where it equals that
-// of the pattern, which is the tag times eachTag. Bits may be set too many, not
-// too few. The third word has two tags.
-func (l *line) matches(pattern uint64) (a, b, c uint64) {
-	a = equal(binary.LittleEndian.Uint64(l.tags[0:]) ^ pattern)
-	b = equal(binary.LittleEndian.Uint64(l.tags[8:]) ^ pattern)
-	c = equal(uint64(binary.LittleEndian.Uint32(l.tags[16:])) ^ pattern&0xffff_ffff)
-	return a, b, c & 0xffff_ffff
+// matches returns a bit for each place that has the tag, and perhaps for some
+// that have not.
+func (l *line) matches(tag uint16) uint {
+	pattern := uint64(tag) * eachTag
+	a := equal(binary.LittleEndian.Uint64(l.tags[0:]) ^ pattern)
+	b := equal(binary.LittleEndian.Uint64(l.tags[8:]) ^ pattern)
+	c := equal(uint64(binary.LittleEndian.Uint32(l.tags[16:])) ^ pattern)
+	return a | b<<4 | c&3<<8
 }
 
-// equal sets the highest bit of each 16 that are zero.
-func equal(x uint64) uint64 { return (x - eachTag) &^ x & (eachTag << 15) }
+// equal returns a bit for each of four words of 16 bits that is zero.
+func equal(x uint64) uint {
+	x = (x - eachTag) &^ x >> 15 & eachTag
+	return uint(x * (1<<48 | 1<<33 | 1<<18 | 1<<3) >> 48 & 0xf)
+}
 
 func (l *line) tag(k int) uint16 { return binary.LittleEndian.Uint16(l.tags[2*k:]) }
 
@@ -118,28 +121,40 @@ func (x *index) grow(m *memory) {
 		n = x.want
 	}
 	x.lines = make([]line, n)
-	for i := range old {
-		l := &old[i]
-		for _, slot := range l.slots[:l.used] {
-			x.put(&m.at(slot).id, slot)
+	// The ids are far apart: those of many lines are read at once.
+	var ids [growStep * linePlaces]ID
+	for len(old) > 0 {
+		step, count := old[:min(growStep, len(old))], 0
+		for i := range step {
+			for _, slot := range step[i].slots[:step[i].used] {
+				ids[count] = m.at(slot).id
+				count++
+			}
 		}
+		count = 0
+		for i := range step {
+			for _, slot := range step[i].slots[:step[i].used] {
+				x.put(&ids[count], slot)
+				count++
+			}
+		}
+		old = old[len(step):]
 	}
 }
+
+const growStep = 8 // lines
 
 // find returns the slot of an id, or 0.
 func (x *index) find(id *ID, m *memory) uint32 {
 	if x.used == 0 {
 		return 0
 	}
-	pattern := uint64(tag(id)) * eachTag
 	i := x.home(id)
 	for range x.lines { // each may have some behind it
 		l := &x.lines[i]
-		if a, b, c := l.matches(pattern); a|b|c != 0 {
-			for k := first(a, b, c); k < int(l.used); k++ {
-				if l.tag(k) == tag(id) && m.at(l.slots[k]).id == *id {
-					return l.slots[k]
-				}
+		for places := l.matches(tag(id)); places != 0; places &= places - 1 {
+			if k := bits.TrailingZeros(places); m.at(l.slots[k]).id == *id {
+				return l.slots[k]
 			}
 		}
 		if l.behind == 0 {
@@ -151,42 +166,28 @@ func (x *index) find(id *ID, m *memory) uint32 {
 }
 
 // likely reports whether an id may be there, and in which slot most likely, 0
-// where that takes more than one line to tell.
+// where its line does not tell. It has no branches, which nobody could foretell:
+// whoever looks into the slots of many ids then waits for all of them at once.
 func (x *index) likely(id *ID) (slot uint32, ok bool) {
-	if x.used == 0 {
-		return 0, false
-	}
 	l := &x.lines[x.home(id)]
-	if a, b, c := l.matches(uint64(tag(id)) * eachTag); a|b|c != 0 {
-		return l.slots[first(a, b, c)], true
+	places := l.matches(tag(id))
+	slot = l.slots[bits.TrailingZeros(places|1<<(linePlaces-1))]
+	if places == 0 {
+		slot = 0
 	}
-	return 0, l.behind > 0
-}
-
-// first returns the place of the first match.
-func first(a, b, c uint64) int {
-	switch {
-	case a != 0:
-		return bits.TrailingZeros64(a) / 16
-	case b != 0:
-		return 4 + bits.TrailingZeros64(b)/16
-	}
-	return 8 + bits.TrailingZeros64(c)/16
+	return slot, places|uint(l.behind) != 0
 }
 
 // remove takes a slot out.
 func (x *index) remove(id *ID, slot uint32) {
-	pattern := uint64(tag(id)) * eachTag
 	i := x.home(id)
 	for range x.lines {
 		l := &x.lines[i]
-		if a, b, c := l.matches(pattern); a|b|c != 0 {
-			for k := first(a, b, c); k < int(l.used); k++ {
-				if l.slots[k] == slot {
-					l.drop(k)
-					x.used--
-					return
-				}
+		for places := l.matches(tag(id)); places != 0; places &= places - 1 {
+			if k := bits.TrailingZeros(places); l.slots[k] == slot {
+				l.drop(k)
+				x.used--
+				return
 			}
 		}
 		l.behind--

@@ -199,14 +199,21 @@ func (m *memory) look(id *ID) uint32 {
 // warmFind implements warmer.
 func (b *memoryBucket) warmFind(ids []ID, known []bool) {
 	m := b.m
+	if m.count == 0 {
+		clear(known)
+		return
+	}
 	m.lookAll(ids)
 	read := uint32(0)
 	for i := range ids {
-		slot, ok := m.part(&ids[i]).likely(&ids[i])
-		known[i] = ok
-		if slot != 0 {
-			read += m.at(slot).origin
+		x := m.part(&ids[i])
+		if x.used == 0 {
+			known[i] = false
+			continue
 		}
+		var slot uint32
+		slot, known[i] = x.likely(&ids[i])
+		read += m.at(slot).origin
 	}
 	m.read = read
 }
