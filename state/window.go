@@ -25,7 +25,7 @@ func (w *Window) Put(plugin string, id ID, at Position, expiresMS, nowMS int64) 
 
 // Forget takes id out. It is not counted as gone.
 func (w *Window) Forget(id ID) {
-	if slot := w.m.find(id); slot != 0 {
+	if slot := w.m.find(&id); slot != 0 {
 		w.m.remove(slot)
 	}
 }
@@ -34,7 +34,7 @@ func (w *Window) Forget(id ID) {
 func (w *Window) Shown() Inspector { return w.m }
 
 // Has reports whether id is there, whatever its age.
-func (w *Window) Has(id ID) bool { return w.m.find(id) != 0 }
+func (w *Window) Has(id ID) bool { return w.m.find(&id) != 0 }
 
 // Len is how many ids are there.
 func (w *Window) Len() int { return w.m.count }
