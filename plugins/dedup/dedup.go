@@ -61,13 +61,11 @@ func (d *dedup) init(*plugin.Init) (err error) {
 // call of the host.
 func (d *dedup) judgeKeys(b *plugin.Batch) error {
 	fresh := b.ClaimKeys(d.window.Get())
-	for i := range b.Len() {
-		r := b.At(i)
-		switch {
-		case !r.HasKey():
-			d.withoutID(r, plugin.Missing, "no id: the key is null")
-		case !fresh.Has(i):
+	for i := fresh.Absent(0); i < b.Len(); i = fresh.Absent(i + 1) {
+		if r := b.At(i); r.HasKey() {
 			d.drop(r)
+		} else {
+			d.withoutID(r, plugin.Missing, "no id: the key is null")
 		}
 	}
 	return nil

@@ -22,6 +22,7 @@ type routeBy struct {
 	missing   plugin.CounterMetric
 
 	source *source.Set
+	chosen []int32 // by routeKeys
 }
 
 // Register declares the plugin to the SDK.
@@ -49,7 +50,32 @@ func (p *routeBy) init(*plugin.Init) (err error) {
 	if p.spread.Get() > 1<<20 {
 		return errors.New(`config key "spread": more than any topic has partitions`)
 	}
-	plugin.Partitioner(p.route, fields)
+	route := p.route
+	if p.source.KeyOnly() && p.spread.Get() == 1 && p.hot.Get() == 0 {
+		route = p.routeKeys
+	}
+	plugin.Partitioner(route, fields)
+	return nil
+}
+
+// routeKeys is route for tenants that are the key and have one partition each,
+// whatever its load.
+func (p *routeBy) routeKeys(b *plugin.Batch) error {
+	topic, one := b.OneTopic()
+	n := topic.Partitions()
+	if !one || n == 0 {
+		return p.route(b)
+	}
+	p.chosen = p.chosen[:0]
+	for i, hash := range b.KeyHashes() {
+		if hash == plugin.NoKey {
+			p.without(b.At(i), plugin.Missing, "no tenant: key is missing or null")
+			p.chosen = append(p.chosen, -1)
+			continue
+		}
+		p.chosen = append(p.chosen, int32(hash%n))
+	}
+	b.RouteAll(p.chosen)
 	return nil
 }
 
@@ -76,7 +102,10 @@ func (p *routeBy) route(b *plugin.Batch) error {
 func (p *routeBy) place(r plugin.Record, tenant []byte, n uint32) uint32 {
 	share := min(uint32(p.spread.Get()), n)
 	home := plugin.Murmur2(tenant) % n
-	chosen := (home + slot(r)%share) % n
+	chosen := home
+	if share > 1 {
+		chosen = (home + slot(r)%share) % n
+	}
 	if limit := p.hot.Get(); limit > 0 && int64(r.Topic().Load(chosen)) > limit {
 		return p.cooler(r, chosen, home, share, n)
 	}

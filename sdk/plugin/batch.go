@@ -17,6 +17,7 @@ type Batch struct {
 	full     int // first record whose verdict found no room; count when none
 	refused  bool
 	fresh    [abi.BatchMax / 64]uint64
+	hashes   [abi.BatchMax]uint32
 }
 
 // block is what batches of records, acknowledgements and commits share.

@@ -25,7 +25,11 @@ func (r Record) Pass() {
 
 // Drop ends the record: it is not sent, or not handed to the consumer, and its
 // sender is told why.
-func (r Record) Drop(why ReasonCode) { r.DropText(why, "") }
+func (r Record) Drop(why ReasonCode) {
+	if r.counts() {
+		r.write(abi.PackVerdict(abi.Drop, 0, uint16(why), 0))
+	}
+}
 
 // DropText is Drop with a text for people, cut at 1 KiB.
 func (r Record) DropText(why ReasonCode, text string) { r.end(abi.Drop, why, text) }

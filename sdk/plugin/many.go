@@ -1,0 +1,98 @@
+package plugin
+
+import (
+	"math/bits"
+
+	"github.com/klamm-io/klamm/sdk/abi"
+)
+
+// What many records have in common is done here for all of a batch, in loops
+// without calls: a call of a function costs more in a module of Go's than most
+// of what it does for a record.
+
+// NoKey stands for the hash of a key that is null. No hash is as large.
+const NoKey = uint32(1) << 31
+
+// KeyHashes returns Murmur2 of the keys of all records, NoKey for those without.
+// Ask for the field Key. The slice is valid until the next KeyHashes.
+func (b *Batch) KeyHashes() []uint32 {
+	const m, r = 0x5bd1e995, 24
+	mem, out := b.b, b.hashes[:b.count]
+	for i := range out {
+		rec := mem[b.starts[i]:]
+		w := u64(rec, abi.RecKeyOff)
+		off, n := uint32(w), uint32(w>>32)
+		if int32(n) < 0 {
+			out[i] = NoKey
+			continue
+		}
+		// This is Murmur2.
+		key := rec[off : off+n]
+		h := uint32(0x9747b28c) ^ n
+		for ; len(key) >= 8; key = key[8:] {
+			w := u64(key, 0)
+			k := uint32(w) * m
+			k ^= k >> r
+			h = h*m ^ k*m
+			k = uint32(w>>32) * m
+			k ^= k >> r
+			h = h*m ^ k*m
+		}
+		if len(key) >= 4 {
+			k := u32(key, 0) * m
+			k ^= k >> r
+			h = h*m ^ k*m
+			key = key[4:]
+		}
+		if len(key) > 0 {
+			for j, c := range key {
+				h ^= uint32(c) << (8 * j)
+			}
+			h *= m
+		}
+		h = (h ^ h>>13) * m
+		out[i] = (h ^ h>>15) & 0x7fffffff
+	}
+	return out
+}
+
+// RouteAll is Route for each record, to the partition of its index; a negative
+// one leaves its record as it is. There must be Len of them.
+func (b *Batch) RouteAll(partitions []int32) {
+	if len(partitions) != b.count {
+		outside()
+	}
+	mem := b.b[b.verdicts:]
+	for i, p := range partitions {
+		if i >= b.full {
+			break
+		}
+		if p < 0 {
+			continue
+		}
+		at := uint32(i) * abi.VerdictSize
+		if c := abi.Verdict(u64(mem, at)).Code(); c == abi.Pass || c == abi.Route {
+			putU64(mem, at, uint64(abi.PackVerdict(abi.Route, 0, 0, uint32(p))))
+		} else {
+			b.At(i).route(p)
+		}
+	}
+}
+
+// OneTopic returns the topic of all records, if they have the same one. A
+// partitioner's always have.
+func (b *Batch) OneTopic() (t Topic, ok bool) {
+	return Topic{b.b, b.topicsOff}, b.topics == 1
+}
+
+// Absent returns the first record from i on that is not in the set, or BatchMax:
+//
+//	for i := fresh.Absent(0); i < b.Len(); i = fresh.Absent(i + 1) {
+func (s Bits) Absent(i int) int {
+	for ; i < abi.BatchMax; i = i&^63 + 64 {
+		if rest := ^s.words[i/64] >> (i % 64); rest != 0 {
+			return i + bits.TrailingZeros64(rest)
+		}
+	}
+	return abi.BatchMax
+}
