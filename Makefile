@@ -2,6 +2,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME    ?= 10s
 BENCHTIME   ?= 1s
+ROUNDS      ?= 20
 
 # Packages that start goroutines or are called from several.
 RACE := ./runtime ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/...
@@ -9,7 +10,7 @@ RACE := ./runtime ./state/... ./interceptor/... ./partitioner/... ./host/... ./i
 # Packages whose tests also run on Apache Kafka, or compare with its classes.
 KAFKA := ./internal/kafkatest ./partitioner ./interceptor ./host ./host/internal/consume ./host/faulttest
 
-.PHONY: help check lint test race fuzz kafka bench guests build
+.PHONY: help check lint test race fuzz kill kafka bench guests build
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +30,9 @@ race: ## the concurrent packages under the race detector
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@.ci/fuzz $(FUZZTIME)
+
+kill: ## kill hosts of an exactly-once pipeline ROUNDS (20) times and judge what came of it; KILLFLAGS="-state memory -seed 7"
+	go test -count=1 -timeout 6h ./host/killtest -run TestKill -v -rounds $(ROUNDS) $(KILLFLAGS)
 
 kafka: ## the suites on brokers of Apache Kafka, which Maven fetches once (KAFKAFLAGS=-short: brokers' faults alone)
 	@.ci/kafka

@@ -136,8 +136,18 @@ func passes(err error) bool {
 	case errors.Is(err, klamm.ErrOutcomeUnknown):
 		return true // the committed offsets tell: they are in the same transaction
 	}
+	if broker != nil && lostEpoch[broker.Code] {
+		return true // renew tells whether for good
+	}
 	class := klamm.ClassOf(err)
 	return class == klamm.ClassAbortable || class == klamm.ClassRetriable
+}
+
+// lostEpoch are brokers' refusals of a record whose producer has lost its
+// transaction, for its age or because it was replaced.
+var lostEpoch = map[klamm.Code]bool{
+	klamm.CodeInvalidProducerEpoch: true, klamm.CodeOutOfOrderSequenceNumber: true, klamm.CodeUnknownProducerId: true,
+	klamm.CodeInvalidTxnState: true, klamm.CodeInvalidProducerIdMapping: true, klamm.CodeTransactionAbortable: true,
 }
 
 var errPartitionLost = fmt.Errorf("a partition went to another member before the transaction was committed")

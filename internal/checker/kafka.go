@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -18,6 +19,8 @@ import (
 type Kafka struct {
 	Topic   string
 	Brokers []string
+	// Made is the topic that the records were made for, where it is another one.
+	Made string
 	// Quiet is how long the ends must stay where they are before they count as
 	// the ends. Default 0: they are taken as they are first found.
 	Quiet time.Duration
@@ -179,7 +182,7 @@ func (k *Kafka) take(fetches kgo.Fetches, at, ends map[int32]int64, each func(*S
 		if r.Attrs.IsControl() {
 			continue
 		}
-		if err := each(seen(k.Topic, r)); err != nil {
+		if err := each(k.seen(r)); err != nil {
 			return err
 		}
 	}
@@ -195,12 +198,55 @@ func behind(at, ends map[int32]int64) bool {
 	return false
 }
 
-func seen(topic string, r *kgo.Record) *Seen {
-	s := &Seen{Partition: r.Partition, Offset: r.Offset, ProducerID: r.ProducerID, Epoch: r.ProducerEpoch}
-	headers := make([]klamm.Header, len(r.Headers))
-	for i, h := range r.Headers {
-		headers[i] = klamm.Header{Key: h.Key, Value: h.Value}
+// Ends returns the offsets after the last record of each partition.
+func (k *Kafka) Ends(ctx context.Context) (map[int32]int64, error) {
+	cl, err := k.client()
+	if err != nil {
+		return nil, err
 	}
-	s.Payload, s.Problem = ParsePayload(topic, r.Key, r.Value, headers)
+	defer cl.Close()
+	return k.ends(ctx, kadm.NewClient(cl), Uncommitted)
+}
+
+// deadLetterHeaders begin so; they are not the record's own.
+const deadLetterHeaders = "klamm.error."
+
+func (k *Kafka) seen(r *kgo.Record) *Seen {
+	s := &Seen{Partition: r.Partition, Offset: r.Offset, ProducerID: r.ProducerID, Epoch: r.ProducerEpoch}
+	headers := make([]klamm.Header, 0, len(r.Headers))
+	for _, h := range r.Headers {
+		if !strings.HasPrefix(h.Key, deadLetterHeaders) {
+			headers = append(headers, klamm.Header{Key: h.Key, Value: h.Value})
+		}
+	}
+	made := k.Made
+	if made == "" {
+		made = k.Topic
+	}
+	s.Payload, s.Problem = ParsePayload(made, r.Key, r.Value, headers)
 	return s
+}
+
+// CommittedOffsets asks for the offsets that a group has committed of a topic.
+func CommittedOffsets(ctx context.Context, brokers []string, group, topic string, opts ...kgo.Opt) (map[int32]int64, error) {
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...))...)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	listed, err := kadm.NewClient(cl).FetchOffsets(ctx, group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return map[int32]int64{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("offsets of group %q: %w", group, err)
+	}
+	offsets := map[int32]int64{}
+	for _, o := range listed[topic] {
+		if o.Err != nil {
+			return nil, fmt.Errorf("offsets of group %q: %w", group, o.Err)
+		}
+		offsets[o.Partition] = o.At
+	}
+	return offsets, nil
 }

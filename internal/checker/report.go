@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -77,18 +78,23 @@ type Report struct {
 	Seed      uint64 `json:"seed"`
 	// Faults counts those that were made while the records were sent.
 	Faults map[string]int64 `json:"faults,omitempty"`
-	// Examples are the first few findings, in words.
+	findings
+	OK bool `json:"ok"`
+}
+
+// findings are the first few of a report.
+type findings struct {
+	// Examples are in words.
 	Examples []string `json:"examples,omitempty"`
-	OK       bool     `json:"ok"`
 }
 
 // examplesMax is how many findings are told in words.
 const examplesMax = 20
 
-func (r *Report) finding(n *int64, format string, args ...any) {
+func (f *findings) finding(n *int64, format string, args ...any) {
 	*n++
-	if len(r.Examples) < examplesMax {
-		r.Examples = append(r.Examples, fmt.Sprintf(format, args...))
+	if len(f.Examples) < examplesMax {
+		f.Examples = append(f.Examples, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -121,19 +127,19 @@ func (r *Report) Violations() []Violation {
 		{"interceptor faults", r.InterceptorFaults}, {"false drops", r.FalseDrops}, {"let through twice", r.DedupDoubled},
 		{"poll skips", r.PollSkips}, {"poll repeats", r.PollRepeats}, {"poll ghosts", r.PollGhosts}, {"foreign", r.Foreign},
 	}
-	var found []Violation
-	for _, v := range all {
-		if v.Count > 0 {
-			found = append(found, v)
-		}
-	}
-	return found
+	return counted(all)
+}
+
+// counted leaves out what there is none of.
+func counted(all []Violation) []Violation {
+	return slices.DeleteFunc(all, func(v Violation) bool { return v.Count == 0 })
 }
 
 // Err returns an error that names what is wrong and the seed, nil when all is
 // well.
-func (r *Report) Err() error {
-	found := r.Violations()
+func (r *Report) Err() error { return violationsError(r.Violations(), r.Sent, r.Seed, r.Examples) }
+
+func violationsError(found []Violation, records int64, seed uint64, examples []string) error {
 	if len(found) == 0 {
 		return nil
 	}
@@ -141,5 +147,5 @@ func (r *Report) Err() error {
 	for _, v := range found {
 		words = append(words, fmt.Sprintf("%d %s", v.Count, v.Name))
 	}
-	return fmt.Errorf("of %d records: %s (seed %d)\n  %s", r.Sent, strings.Join(words, ", "), r.Seed, strings.Join(r.Examples, "\n  "))
+	return fmt.Errorf("of %d records: %s (seed %d)\n  %s", records, strings.Join(words, ", "), seed, strings.Join(examples, "\n  "))
 }

@@ -73,6 +73,7 @@ var table = []row{
 	{"internal/checker", []string{"."}},
 	{"internal/checker/trial", []string{".", "interceptor", "host", "internal/config", "internal/broker", "internal/faultproxy", "internal/checker"}},
 	{"host/faulttest", []string{".", "host", "internal/..."}},
+	{"host/killtest", []string{".", "host", "interceptor", "internal/..."}}, // faulttest's hosts are of its own process
 	{"cmd", []string{any}},
 }
 

@@ -394,7 +394,7 @@ func (t *partition) take(s *sender, now time.Duration) *batch {
 	t.onWire++
 	t.wireAt = s
 	if t.pipeline.txn != nil {
-		t.pipeline.txn.took.Store(true)
+		t.pipeline.txn.taken()
 	}
 	return b
 }

@@ -198,8 +198,11 @@ func (m *transactions) trouble(k *coordinator, what string, err error, pause tim
 	if codeOf(err) == klamm.CodeNone {
 		r = seek // no broker's word: the connection, or none that was reached
 	}
-	if r == die && fenced(codeOf(err)) && m.timedOut() {
-		r = abort // perhaps for the transaction's age: the abort tells
+	if r == die && m.timedOut() && (fenced(codeOf(err)) || codeOf(err) == klamm.CodeInvalidTxnState && m.implicit.Load()) {
+		// Perhaps for the transaction's age: the abort tells. Brokers of version 2
+		// take the end with the epoch before theirs for one that is repeated, and
+		// have no commit to repeat.
+		r = abort
 	}
 	switch r {
 	case seek, repeat:

@@ -63,13 +63,23 @@ func (k *coordinator) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to broker %d, the coordinator of %s: %w", broker, k.name(), err)
 	}
-	resp, err := conn.Request(ctx, kmsg.NewPtrApiVersionsRequest(), featuresVersion)
+	resp, err := conn.Request(ctx, askFeatures(), featuresVersion)
+	if err == nil {
+		err = brokerError(resp.(*kmsg.ApiVersionsResponse).ErrorCode)
+	}
 	if err != nil {
 		conn.Close()
-		return err
+		return fmt.Errorf("broker %d: ApiVersions: %w", broker, err)
 	}
 	k.conn, k.implicit = conn, !k.p.set.explicit && agreesOnVersion2(resp.(*kmsg.ApiVersionsResponse))
 	return nil
+}
+
+// askFeatures names the client, without which brokers refuse to tell (KIP-511).
+func askFeatures() *kmsg.ApiVersionsRequest {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.ClientSoftwareName, req.ClientSoftwareVersion = "klamm", "1"
+	return req
 }
 
 func agreesOnVersion2(r *kmsg.ApiVersionsResponse) bool {

@@ -68,6 +68,18 @@ func (m *transactions) noProducerID(err error) {
 	}
 }
 
+// taken notes that a batch of the transaction goes out. In version 2 that is what
+// begins the coordinator's transaction.
+func (m *transactions) taken() {
+	if m.took.Load() {
+		return
+	}
+	if m.implicit.Load() {
+		m.started()
+	}
+	m.took.Store(true)
+}
+
 // started notes that a request goes out that may begin the coordinator's
 // transaction.
 func (m *transactions) started() {

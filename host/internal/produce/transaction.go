@@ -69,7 +69,7 @@ type transactions struct {
 	// initialized is closed when the state is not initializing any more.
 	initialized chan struct{}
 	fresh       []*partition // wait to be added
-	// begun is when the transaction's first control request went out, unknown
+	// begun is when the transaction's first request went out, unknown
 	// before.
 	begun time.Duration
 	// accepted counts partitions and groups that the coordinator has added; maybe

@@ -1,0 +1,326 @@
+//go:build unix
+
+package killtest
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/klamm-io/klamm/internal/checker"
+)
+
+var (
+	roundsFlag = flag.Int("rounds", 6, "how many times hosts are killed, stopped or replaced")
+	seedFlag   = flag.Uint64("seed", 0, "`number` that decides; 0: another one each time")
+	stateFlag  = flag.String("state", "file", "backend of the dedup state")
+	txnFlag    = flag.Int("transactions", 2, "`version` of transactions that the brokers agree on, 1 or 2")
+)
+
+// patience is for what takes moments, on a machine that has other work.
+const patience = 2 * time.Minute
+
+// world is the brokers, the two hosts, and what was measured.
+type world struct {
+	t     *testing.T
+	rng   *rand.Rand
+	dir   string
+	addrs []string
+	hosts [2]*process
+	files [2]int
+	fig   figures
+}
+
+// figures are printed at the end.
+type figures struct {
+	Rounds map[string]int         `json:"rounds"`
+	Same   latencies              `json:"first_commit_same_id_ms"`
+	Other  latencies              `json:"first_commit_other_host_ms"`
+	State  string                 `json:"state"`
+	Txn    int                    `json:"transaction_version"`
+	Report *checker.PassageReport `json:"report"`
+}
+
+// latencies are in milliseconds.
+type latencies []int64
+
+func (l latencies) MarshalJSON() ([]byte, error) {
+	if len(l) == 0 {
+		return []byte("null"), nil
+	}
+	s := slices.Sorted(slices.Values(l))
+	return json.Marshal(map[string]int64{"n": int64(len(s)), "p50": s[len(s)/2], "p99": s[len(s)*99/100], "max": s[len(s)-1]})
+}
+
+func TestKill(t *testing.T) {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), fig: figures{Rounds: map[string]int{}, State: *stateFlag, Txn: *txnFlag}}
+	brokers := start(t, "brokers", role{Brokers: true, Dir: w.dir})
+	t.Cleanup(brokers.kill)
+	line, _ := brokers.said("ready ", patience)
+	w.addrs = strings.Split(strings.TrimPrefix(line, "ready "), ",")
+	if *txnFlag == 1 {
+		w.downgrade()
+	}
+	t.Cleanup(func() {
+		for _, h := range w.hosts {
+			if h != nil {
+				h.kill()
+			}
+		}
+		if t.Failed() {
+			t.Logf("replay: go test ./host/killtest -run TestKill -rounds %d -state %s -transactions %d -seed %d", *roundsFlag, *stateFlag, *txnFlag, seed)
+		}
+	})
+	f := startFeed(t, w.addrs, seed)
+	for i := range w.hosts {
+		w.run(i)
+	}
+	for _, h := range w.hosts {
+		h.said("committed", patience)
+	}
+	for range *roundsFlag {
+		w.round()
+	}
+	must(t, f.end())
+	w.drain()
+	for _, h := range w.hosts {
+		h.signal(syscall.SIGTERM)
+		if code := h.wait(patience); code != 0 {
+			t.Errorf("%s ended with %d:\n%s", h.name, code, h.log)
+		}
+	}
+	w.judge(seed)
+}
+
+func hostID(i int) string { return string(rune('a' + i)) }
+
+func (w *world) run(i int) {
+	w.hosts[i] = start(w.t, "host "+hostID(i), role{ID: hostID(i), Addrs: w.addrs, Dir: w.dir, State: w.fig.State, File: w.files[i]})
+}
+
+// round does something to a host at a random microsecond.
+func (w *world) round() {
+	time.Sleep(time.Duration(w.rng.IntN(400_000)) * time.Microsecond)
+	i := w.rng.IntN(2)
+	kinds := []struct {
+		name   string
+		weight int
+		do     func(i int)
+	}{
+		{"killed", 12, w.killed}, {"both_killed", 3, w.bothKilled}, {"killed_while_starting", 2, w.killedWhileStarting},
+		{"asked_to_end", 2, w.askedToEnd}, {"taken_over", 1, w.takenOver}, {"stopped", 1, w.stopped}, {"replaced", 1, w.replaced},
+	}
+	sum := 0
+	for _, k := range kinds {
+		sum += k.weight
+	}
+	n := w.rng.IntN(sum)
+	for _, k := range kinds {
+		if n -= k.weight; n < 0 {
+			w.fig.Rounds[k.name]++
+			k.do(i)
+			return
+		}
+	}
+}
+
+func (w *world) pause() { time.Sleep(time.Duration(w.rng.IntN(100_000)) * time.Microsecond) }
+
+// committed waits for a host's first commit.
+func (w *world) committed(i int) time.Duration {
+	w.t.Helper()
+	_, d := w.hosts[i].said("committed", patience)
+	return d
+}
+
+func (w *world) killed(i int) {
+	w.hosts[i].kill()
+	w.pause()
+	w.run(i)
+	w.fig.Same = append(w.fig.Same, w.committed(i).Milliseconds())
+}
+
+func (w *world) bothKilled(i int) {
+	w.hosts[i].kill()
+	w.hosts[1-i].kill()
+	w.run(i)
+	w.pause()
+	w.run(1 - i)
+	w.committed(0)
+	w.committed(1)
+}
+
+func (w *world) killedWhileStarting(i int) {
+	for range 3 {
+		w.hosts[i].kill()
+		w.run(i)
+		w.pause()
+		w.pause()
+	}
+	w.committed(i)
+}
+
+func (w *world) askedToEnd(i int) {
+	w.hosts[i].signal(syscall.SIGTERM)
+	if code := w.hosts[i].wait(patience); code != 0 {
+		w.t.Errorf("%s ended with %d:\n%s", w.hosts[i].name, code, w.hosts[i].log)
+	}
+	w.run(i)
+	w.committed(i)
+}
+
+// takenOver has the other host take the partitions over.
+func (w *world) takenOver(i int) {
+	before := w.offsets()
+	w.hosts[i].kill()
+	at := time.Now()
+	w.progress(before)
+	w.fig.Other = append(w.fig.Other, time.Since(at).Milliseconds())
+	w.run(i)
+	w.committed(i) // the partitions come back
+}
+
+// stopped has a host sleep through its session.
+func (w *world) stopped(i int) {
+	before := w.offsets()
+	w.hosts[i].signal(syscall.SIGSTOP)
+	w.progress(before)
+	w.hosts[i].signal(syscall.SIGCONT)
+	w.progress(w.offsets())
+	select {
+	case <-w.hosts[i].ended:
+		// A record of an old epoch begins a transaction on the embedded brokers,
+		// which looks like another host's.
+		if code := w.hosts[i].wait(patience); code != exitFenced {
+			w.t.Errorf("%s ended with %d:\n%s", w.hosts[i].name, code, w.hosts[i].log)
+		}
+		w.run(i)
+		w.committed(i)
+	default:
+	}
+}
+
+// replaced has another host of the same id come while the first one sleeps. The
+// first one is fenced.
+func (w *world) replaced(i int) {
+	zombie := w.hosts[i]
+	zombie.signal(syscall.SIGSTOP)
+	zombie.name = "zombie " + hostID(i)
+	w.files[i]++ // it has its file open, and the other one is on another machine
+	w.run(i)
+	w.committed(i)
+	zombie.signal(syscall.SIGCONT)
+	if code := zombie.wait(patience); code != exitFenced {
+		w.t.Errorf("%s ended with %d, not as one that is fenced:\n%s", zombie.name, code, zombie.log)
+	}
+}
+
+// offsets are those that the group has committed.
+func (w *world) offsets() map[int32]int64 {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	at, err := checker.CommittedOffsets(ctx, w.addrs, pipelineName, inTopic)
+	must(w.t, err)
+	return at
+}
+
+// progress waits until the group has committed more of every partition.
+func (w *world) progress(before map[int32]int64) {
+	w.t.Helper()
+	w.await("every partition goes on", func() bool {
+		now := w.offsets()
+		for p := range int32(partitions) {
+			if now[p] <= before[p] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (w *world) await(what string, reached func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); !reached(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			for _, h := range w.hosts {
+				h.signal(syscall.SIGQUIT)
+				h.wait(patience)
+				w.t.Logf("%s:\n%s", h.name, h.log)
+			}
+			w.t.Fatalf("%v are over before %s", patience, what)
+		}
+	}
+}
+
+// drain waits until all that was written is read.
+func (w *world) drain() {
+	w.t.Helper()
+	ends, err := w.log(inTopic).Ends(context.Background())
+	must(w.t, err)
+	w.await("all is read", func() bool {
+		now := w.offsets()
+		for p, end := range ends {
+			if now[p] < end {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (w *world) log(topic string) *checker.Kafka {
+	return &checker.Kafka{Topic: topic, Brokers: w.addrs, Made: inTopic}
+}
+
+func (w *world) judge(seed uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
+	defer cancel()
+	r, err := checker.JudgePassage(ctx, checker.Passage{
+		In: w.log(inTopic), Out: w.log(outTopic), Dead: w.log(deadTopic), Offsets: w.offsets(),
+		EpochPerTxn: w.fig.Txn == 2, Forgets: w.fig.State != "kafka", Seed: seed,
+	})
+	must(w.t, err)
+	w.fig.Report = r
+	text, err := json.Marshal(w.fig)
+	must(w.t, err)
+	fmt.Fprintln(os.Stdout, string(text))
+	if err := r.Err(); err != nil {
+		w.t.Error(err)
+	}
+	if r.Out == 0 || r.Dropped == 0 || r.DeadLettered == 0 || r.Behind > 0 {
+		w.t.Errorf("%d out, %d dropped, %d dead-lettered, %d behind", r.Out, r.Dropped, r.DeadLettered, r.Behind)
+	}
+}
+
+// downgrade has the brokers agree on transaction.version 1 (KIP-890).
+func (w *world) downgrade() {
+	w.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.addrs...))
+	must(w.t, err)
+	defer cl.Close()
+	req := kmsg.NewPtrUpdateFeaturesRequest()
+	f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+	f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = "transaction.version", 1, 2, true
+	req.FeatureUpdates = append(req.FeatureUpdates, f)
+	resp, err := req.RequestWith(context.Background(), cl)
+	must(w.t, err)
+	if resp.ErrorCode != 0 {
+		w.t.Fatalf("downgrade: error %d", resp.ErrorCode)
+	}
+}
