@@ -165,10 +165,11 @@ func TestUnmetered(t *testing.T) {
 			}
 		})
 		s := sit(t, load(t, e, dropAll(abi.OnSend), PluginConfig{}), newFakeHost())
+		before := int64(s.cur.in.watch.fuel.Get())
 		if got := codes(judge(t, s, abi.OnSend, keyed(3, abi.FieldKey))); got != "111" {
 			t.Errorf("verdicts %s, want 111", got)
 		}
-		return sliceMost - int64(s.cur.in.watch.fuel.Get())
+		return before - int64(s.cur.in.watch.fuel.Get())
 	}
 	if n := burned(t.Context()); n <= 0 {
 		t.Errorf("metered: %d units burned", n)

@@ -11,8 +11,8 @@ import (
 
 // How a call is bounded in time is decided in this file alone. The meter has the
 // guest count fuel and call yield whenever a slice is used up; there the clock is
-// read. A call that ends within its first slice never reads it, and a guest that
-// is stopped leaves the engine's instance open.
+// read. Most calls are shorter than a slice and never read it, and a guest that is
+// stopped leaves the engine's instance open.
 
 // starved is the part of the fuel that a processor burns in the time of a call
 // below which the guest counts as not having run: a quarter. A busy machine or a
@@ -21,11 +21,13 @@ const starved = 4
 
 // callContext is the context of the calls of one instance, made once so that a
 // call allocates nothing, and it is how host functions find their instance. It is
-// never done.
+// never done and has no values, which the engine asks for at each call.
 type callContext struct {
-	context.Context // values
-	in              *instance
+	context.Context
+	in *instance
 }
+
+func (*callContext) Value(any) any { return nil }
 
 // instanceOf returns the instance whose call ctx belongs to.
 func instanceOf(ctx context.Context) *instance { return ctx.(*callContext).in }
@@ -40,11 +42,14 @@ type watch struct {
 	// Of the running call.
 	limit    time.Duration
 	begun    time.Time // of the first look at the clock, zero before
-	granted  int64     // fuel so far
+	burned   int64     // since the first yield, notYielded before
 	extended bool
 
-	pace pace
+	granted int64 // at the last yield
+	pace    pace
 }
+
+const notYielded = -1
 
 // bind finds the globals in a module that was just instantiated.
 func (w *watch) bind(mod api.Module) error {
@@ -59,23 +64,19 @@ func (w *watch) bind(mod api.Module) error {
 }
 
 // start begins a call that may take so long. The depth is as it was: after a call
-// that does not return normally comes rewind.
+// that does not return normally comes rewind. The fuel is what the call before
+// left over, as setting it takes as long as half of a call: so the first slice may
+// be shorter than others, and what is burned in it does not count.
 func (w *watch) start(limit time.Duration) {
-	w.limit, w.begun, w.granted, w.extended = limit, time.Time{}, w.pace.slice, false
-	w.fuel.Set(uint64(w.pace.slice))
+	w.limit, w.begun, w.burned, w.extended = limit, time.Time{}, notYielded, false
 }
 
-// look reads the clock for the first time in a call. What may wait in the host
-// does so before it waits.
-func (w *watch) look() {
+// left is the time that the call still has. Where nobody has looked at the clock
+// before, it has all of it. What waits in the host asks before it waits.
+func (w *watch) left() time.Duration {
 	if w.begun.IsZero() {
 		w.begun = time.Now()
 	}
-}
-
-// left is the time that the call still has.
-func (w *watch) left() time.Duration {
-	w.look()
 	return w.limit - time.Since(w.begun)
 }
 
@@ -86,26 +87,27 @@ func (w *watch) charge(units int) { w.fuel.Set(w.fuel.Get() - uint64(units)) }
 // slice if not. A guest that had little of the processor gets as much time again,
 // once.
 func (w *watch) yield() {
-	burned := w.granted - int64(w.fuel.Get())
 	now := time.Now()
 	if w.begun.IsZero() {
 		w.begun = now
 	}
+	if w.burned == notYielded {
+		w.burned = 0
+		w.pace.begin(now)
+	} else {
+		w.burned += w.granted - int64(w.fuel.Get())
+		w.pace.adapt(now)
+	}
 	if now.Sub(w.begun) >= w.limit {
-		if w.extended || float64(burned) >= w.rate*float64(w.limit)/starved {
+		if w.extended || float64(w.burned) >= w.rate*float64(w.limit)/starved {
 			panic(lateTrap{})
 		}
 		w.extended = true
 		w.limit *= 2
 	}
-	if w.granted == w.pace.slice { // the call's first
-		w.pace.begin(now)
-	} else {
-		w.pace.adapt(now)
-	}
 	w.pace.breathe(now)
-	w.granted = burned + w.pace.slice
-	w.fuel.Set(uint64(w.pace.slice))
+	w.granted = w.pace.slice
+	w.fuel.Set(uint64(w.granted))
 }
 
 // nested reports whether the call was ended for nesting too deeply.

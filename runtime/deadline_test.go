@@ -73,7 +73,7 @@ func TestLeftOfACall(t *testing.T) {
 			t.Errorf("%s left at the first look", left)
 		}
 		time.Sleep(30 * time.Millisecond)
-		wt.look()
+		wt.yield()
 		if left := wt.left(); left != 70*time.Millisecond {
 			t.Errorf("%s left after 30 ms", left)
 		}

@@ -47,9 +47,7 @@ func lookupHost(module, name string) hostFunction {
 }
 
 func (f hostFunction) call(ctx context.Context, _ api.Module, stack []uint64) {
-	in := instanceOf(ctx)
-	in.watch.look()
-	f(in, stack)
+	f(instanceOf(ctx), stack)
 }
 
 func valueTypes(s string) []api.ValueType { return []byte(s) }

@@ -85,7 +85,7 @@ func (e *Engine) instantiate(m *Module, cfg *PluginConfig, at place) (*instance,
 		e: e, cfg: cfg, module: m, host: at.host, env: environment(cfg), mem: mem, secrets: at.secrets, room: modMin,
 		reasons: map[uint16]string{}, macs: map[string]hash.Hash{},
 	}
-	in.ctx = &callContext{Context: experimental.WithMemoryAllocator(context.Background(), mem), in: in}
+	in.ctx = &callContext{Context: context.Background(), in: in}
 	in.watch.rate = e.rate
 	m.retain()
 	if err := in.start(e.rt, at); err != nil {
@@ -110,7 +110,8 @@ func environment(cfg *PluginConfig) []string {
 
 func (in *instance) start(rt wazero.Runtime, at place) error {
 	in.phase = phaseStart
-	mod, err := rt.InstantiateModule(in.ctx, in.module.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	ctx := experimental.WithMemoryAllocator(context.Background(), in.mem) // no code of the guest runs yet
+	mod, err := rt.InstantiateModule(ctx, in.module.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	in.mod = mod
 	if err == nil {
 		err = in.watch.bind(mod)

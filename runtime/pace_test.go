@@ -79,17 +79,26 @@ func TestOthersRunAtABreath(t *testing.T) {
 	}
 }
 
-// What waits for memory is looked at as often as what computes.
-func TestSliceIsKeptBetweenCalls(t *testing.T) {
-	wt := &watch{fuel: new(number), rate: 1, pace: pace{slice: sliceMost}}
+// Slices follow what a guest needs over calls, and what is left of one is there
+// for the next call.
+func TestSlicesGoOnInTheNextCall(t *testing.T) {
+	wt := &watch{fuel: &number{v: sliceMost}, rate: 1, pace: pace{slice: sliceMost}}
 	wt.start(time.Hour)
 	wt.charge(sliceMost + 1)
 	wt.yield()
 	wt.pace.looked = wt.pace.looked.Add(-time.Second)
-	wt.charge(sliceMost + 1)
+	wt.charge(sliceMost + 7)
 	wt.yield()
+	if wt.burned != sliceMost+7 || wt.granted != sliceMost/2 {
+		t.Errorf("%d units burned, %d granted", wt.burned, wt.granted)
+	}
+	wt.charge(1000)
 	wt.start(time.Hour)
-	if got := int64(wt.fuel.Get()); got != sliceMost/2 || wt.granted != got {
-		t.Errorf("the next call starts with %d units, %d granted, want %d", got, wt.granted, sliceMost/2)
+	if got := int64(wt.fuel.Get()); got != sliceMost/2-1000 || wt.burned != notYielded {
+		t.Errorf("the next call starts with %d units, %d burned", got, wt.burned)
+	}
+	wt.yield()
+	if wt.burned != 0 {
+		t.Errorf("%d units burned, most of them by the call before", wt.burned)
 	}
 }
