@@ -15,6 +15,7 @@ type Batch struct {
 	modCap   uint32
 	modUsed  uint32
 	full     int // first record whose verdict found no room; count when none
+	late     []lateRoute
 	refused  bool
 	fresh    [abi.BatchMax / 64]uint64
 	hashes   [abi.BatchMax]uint32
@@ -84,13 +85,13 @@ func (k *block) Now() time.Time { return time.UnixMilli(k.nowMS) }
 // is small enough to be part of At, and At of its callers.
 func (k *block) start(i int) uint32 {
 	if uint(i) >= uint(k.count) {
-		outside()
+		panic(errOutside)
 	}
 	k.current = i
 	return k.starts[i]
 }
 
-func outside() { panic("plugin: At of a record outside of the batch") }
+var errOutside = errors.New("plugin: At of a record outside of the batch")
 
 func (b *Batch) open(hook abi.Hook, mem []byte) error {
 	if err := b.block.open(hook, mem, abi.MagicBatch); err != nil {
@@ -98,12 +99,31 @@ func (b *Batch) open(hook abi.Hook, mem []byte) error {
 	}
 	b.verdicts = u32(mem, abi.BatchVerdictOff)
 	b.modOff, b.modCap = u32(mem, abi.BatchModOff), u32(mem, abi.BatchModCap)
-	b.modUsed, b.full, b.refused = 0, b.count, false
+	b.modUsed, b.full, b.late, b.refused = 0, b.count, b.late[:0], false
 	if uint64(b.verdicts)+uint64(b.count)*abi.VerdictSize > uint64(len(mem)) ||
 		uint64(b.modOff)+uint64(b.modCap) > uint64(len(mem)) || b.modOff%8 != 0 {
 		return errBlock
 	}
 	return nil
+}
+
+// lateRoute is a partition for a record that has edits.
+type lateRoute struct {
+	i         int
+	partition uint32
+}
+
+// finish ends the verdicts: late routes become edits, and what was said of records
+// that did not fit is forgotten.
+func (b *Batch) finish() {
+	for _, l := range b.late {
+		if r := b.At(l.i); r.open() {
+			r.editPartition(int32(l.partition))
+		}
+	}
+	for i := b.full; i < b.count; i++ {
+		b.At(i).write(abi.PackVerdict(abi.Pass, 0, 0, 0))
+	}
 }
 
 // At returns record i. It panics when i is not below Len.
@@ -121,3 +141,6 @@ func (b *Batch) All() func(yield func(int, Record) bool) {
 		}
 	}
 }
+
+// align8 rounds up to the next multiple of 8.
+func align8(n uint32) uint32 { return (n + 7) &^ 7 }

@@ -126,6 +126,7 @@ func TestFullArea(t *testing.T) {
 				b.At(i).Route(uint32(i))
 			}
 		}
+		b.finish()
 		if b.full != full {
 			t.Errorf("full at record %d: done = %d", full, b.full)
 		}
@@ -213,6 +214,7 @@ func FuzzBlock(f *testing.F) {
 			r.AddHeader(r.Topic().Name(), nil)
 			r.Route(uint32(i))
 		}
+		b.finish()
 		if b.full > b.count {
 			t.Errorf("done = %d of %d", b.full, b.count)
 		}

@@ -1,3 +1,5 @@
+//go:build !wasip1
+
 package plugin
 
 // The compiler joins these into one load or store where the machine is little
@@ -39,5 +41,11 @@ func putU64(b []byte, off uint32, v uint64) {
 	s[4], s[5], s[6], s[7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
 }
 
-// align8 rounds up to the next multiple of 8.
-func align8(n uint32) uint32 { return (n + 7) &^ 7 }
+// view returns n bytes at off, nil for a negative n.
+func view(b []byte, off uint32, n int32) []byte {
+	if n < 0 {
+		return nil
+	}
+	end := off + uint32(n)
+	return b[off:end:end]
+}

@@ -33,6 +33,7 @@ func call(hook abi.Hook, mem []byte) abi.CallResult {
 	cur = &b.block
 	err := fn(b)
 	cur = nil
+	b.finish()
 	switch {
 	case err != nil:
 		return failed(err, codePlugin)

@@ -101,17 +101,8 @@ func (e Entry) flags() uint32 { return u32(e.k.b, e.at+abi.RecFlags) }
 // field returns the bytes whose offset and length stand at at in the record's
 // header, nil for a negative length.
 func (e Entry) field(at uint32) []byte {
-	r := e.k.b[e.at:]
-	w := u64(r, at)
-	return view(r, uint32(w), int32(w>>32))
-}
-
-func view(b []byte, off uint32, n int32) []byte {
-	if n < 0 {
-		return nil
-	}
-	end := off + uint32(n)
-	return b[off:end:end]
+	w := u64(e.k.b, e.at+at)
+	return view(e.k.b, e.at+uint32(w), int32(w>>32))
 }
 
 // headerTable is the 16-byte entries of a record's headers. Offsets count from

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"time"
 
 	"github.com/klamm-io/klamm/sdk/abi"
@@ -20,6 +21,9 @@ type Record struct {
 func (r Record) Pass() {
 	if r.counts() {
 		r.write(abi.PackVerdict(abi.Pass, 0, 0, 0))
+		if len(r.b.late) > 0 {
+			r.b.late = slices.DeleteFunc(r.b.late, func(l lateRoute) bool { return l.i == r.i })
+		}
 	}
 }
 
@@ -48,11 +52,20 @@ func (r Record) DeadLetter(text string) { r.end(abi.DeadLetter, Other, text) }
 func (r Record) DeadLetterFor(why ReasonCode, text string) { r.end(abi.DeadLetter, why, text) }
 
 // Route sends the record to a partition. It is for on_send and partitioners.
-func (r Record) Route(partition uint32) { r.route(int32(partition)) }
+func (r Record) Route(partition uint32) {
+	// Small enough to be part of its callers. What is behind a full area is
+	// cleared at the end; with edits, as is rare, the partition becomes one of them then.
+	at := r.b.verdicts + uint32(r.i)*abi.VerdictSize
+	if uint8(u64(r.b.b, at))&^uint8(abi.Route) == 0 { // Pass or Route
+		putU64(r.b.b, at, uint64(partition)<<32|uint64(abi.Route))
+	} else {
+		r.b.late = append(r.b.late, lateRoute{r.i, partition})
+	}
+}
 
 // ClearPartition takes away a partition that the sender or a plugin before this
 // one demanded.
-func (r Record) ClearPartition() { r.route(-1) }
+func (r Record) ClearPartition() { r.Route(1<<32 - 1) }
 
 // SetPartition is Route.
 func (r Record) SetPartition(partition uint32) { r.Route(partition) }
@@ -120,21 +133,6 @@ func (r Record) open() bool {
 func (r Record) tryEdit(op abi.Op, key, value []byte) {
 	if r.open() {
 		r.edit(op, key, value)
-	}
-}
-
-func (r Record) route(partition int32) {
-	if !r.counts() {
-		return
-	}
-	// What verdict and write do, without calls, which cost in WebAssembly.
-	at := r.b.verdicts + uint32(r.i)*abi.VerdictSize
-	switch abi.Verdict(u64(r.b.b, at)).Code() {
-	case abi.Pass, abi.Route:
-		putU64(r.b.b, at, uint64(abi.PackVerdict(abi.Route, 0, 0, uint32(partition))))
-	case abi.Drop, abi.Fail, abi.DeadLetter:
-	default:
-		r.editPartition(partition)
 	}
 }
 
