@@ -60,21 +60,11 @@ func (b *Batch) KeyHashes() []uint32 {
 // one leaves its record as it is. There must be Len of them.
 func (b *Batch) RouteAll(partitions []int32) {
 	if len(partitions) != b.count {
-		outside()
+		panic(errOutside)
 	}
-	mem := b.b[b.verdicts:]
 	for i, p := range partitions {
-		if i >= b.full {
-			break
-		}
-		if p < 0 {
-			continue
-		}
-		at := uint32(i) * abi.VerdictSize
-		if c := abi.Verdict(u64(mem, at)).Code(); c == abi.Pass || c == abi.Route {
-			putU64(mem, at, uint64(abi.PackVerdict(abi.Route, 0, 0, uint32(p))))
-		} else {
-			b.At(i).route(p)
+		if p >= 0 {
+			b.At(i).Route(uint32(p))
 		}
 	}
 }

@@ -71,6 +71,8 @@ func TestRouteAllIsRoute(t *testing.T) {
 			}
 		}
 		all.RouteAll(partitions)
+		one.finish()
+		all.finish()
 		if one.full != all.full || one.modUsed != all.modUsed || !slices.Equal(one.b, all.b) {
 			t.Fatalf("round %d, partitions %v: the batches differ", round, partitions)
 		}
