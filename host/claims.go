@@ -26,6 +26,29 @@ func (h *Host) backends() map[string]state.Opener {
 
 // openKafka is a state.Opener. It asks no broker: pipelines do, when they start.
 func (h *Host) openKafka(name string, cfg state.StoreConfig, log *slog.Logger) (state.Backend, error) {
+	h.claims[name] = h.newKafka(name, cfg, log)
+	return h.claims[name], nil
+}
+
+// CheckState asks the brokers whether a state in Kafka can be used: whether its
+// topic, where there is one, fits its pipeline's input and was made for it.
+// Nothing is made. exists is false where there is no topic yet: the pipeline
+// makes it.
+func (h *Host) CheckState(ctx context.Context, name string) (exists bool, err error) {
+	all := h.cfg.StatePipelines(name)
+	if h.cfg.State[name].Backend != "kafka" || len(all) == 0 {
+		return false, fmt.Errorf("state %q is not in Kafka, or no pipeline uses it", name)
+	}
+	b := h.newKafka(name, h.storeConfig(name), h.log)
+	defer b.Close()
+	partitions, err := h.inputPartitions(ctx, h.cfg.Pipeline[all[0]].From)
+	if err != nil {
+		return false, err
+	}
+	return b.Verify(ctx, partitions)
+}
+
+func (h *Host) newKafka(name string, cfg state.StoreConfig, log *slog.Logger) *kafka.Backend {
 	pipeline := ""
 	if all := h.cfg.StatePipelines(name); len(all) > 0 {
 		pipeline = all[0] // the check has seen to it that there is one
@@ -35,13 +58,11 @@ func (h *Host) openKafka(name string, cfg state.StoreConfig, log *slog.Logger) (
 		scope = "topic"
 	}
 	topic := h.cfg.StateTopic(name)
-	b := kafka.New(kafka.Options{
+	return kafka.New(kafka.Options{
 		Name: name, Pipeline: pipeline, Topic: topic, Scope: scope, Clock: h.cfg.StateClock(name),
 		Replication: int16(h.cfg.State[name].Replication), MaxEntries: cfg.MaxEntries, MaxBytes: cfg.MaxBytes,
 		Log: &claimLog{h, topic}, Source: h.sourceOf, Logger: log,
 	})
-	h.claims[name] = b
-	return b, nil
 }
 
 // sourceOf returns the partition that a record with a claim was read from; ok is

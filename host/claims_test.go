@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -173,4 +175,133 @@ func TestOnConsumeGivesBackWhatIsNotWritten(t *testing.T) {
 	if s := h.Stats().States[0]; s.Pending != 0 {
 		t.Errorf("%d ids are in flight for ever", s.Pending)
 	}
+}
+
+// running is cleaning without an end.
+func running(id string) host.Config {
+	cfg := cleaning(id, false)
+	p := cfg.Pipeline["p"]
+	p.StopAtEnd = false
+	cfg.Pipeline["p"] = p
+	return cfg
+}
+
+func restored(h *host.Host) int64 { return h.Stats().Backends[0].Restored }
+
+// A second host joins: it gets partitions with their ids, which the first one
+// wrote.
+func TestIDsInKafkaGoWithTheirPartitions(t *testing.T) {
+	b := startBroker(t, 4, "raw", "clean")
+	rng := rand.New(rand.NewPCG(3, 4))
+	const n = 400
+	in := fillDoubled(t, b, "raw", n, rng)
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	var hosts sync.WaitGroup
+	start := func(id string) *host.Host {
+		h := newHost(t, b, running(id))
+		hosts.Go(func() { must(t, h.Run(ctx)) })
+		return h
+	}
+	first := start("a")
+	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
+	second := start("b")
+	waitFor(t, func() bool { return restored(second) > 0 })
+	in += fillDoubled(t, b, "raw", n+100, rng)
+	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
+	if drops := second.Stats().Pipelines["p"].Dropped; drops == 0 {
+		t.Error("the second host has dropped nothing")
+	}
+	if got := first.Stats().States[0].Entries + second.Stats().States[0].Entries; got != n+100 {
+		t.Errorf("%d ids on both hosts, want %d: each has those of its partitions", got, n+100)
+	}
+	cancel()
+	hosts.Wait()
+	onceEach(t, b, "clean", numbered(n+100))
+}
+
+// A host that another one of its id has replaced writes no ids that count.
+func TestIDsInKafkaZombie(t *testing.T) {
+	b := startBroker(t, 1, "raw", "clean")
+	rng := rand.New(rand.NewPCG(5, 6))
+	in := fillDoubled(t, b, "raw", 200, rng)
+	zombie := newHost(t, b, running("h"))
+	ended := make(chan error, 1)
+	go func() { ended <- zombie.Run(within(t)) }()
+	waitFor(t, func() bool { return zombie.Stats().Pipelines["p"].Commits > 0 })
+	in += fillDoubled(t, b, "raw", 300, rng) // the zombie may be in the middle of these
+	second := newHost(t, b, cleaning("h", false))
+	must(t, second.Run(within(t)))
+	in += fillDoubled(t, b, "raw", 400, rng)
+	must(t, second.Run(within(t)))
+	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
+	select {
+	case err := <-ended:
+		if !errors.Is(err, klamm.ErrFenced) {
+			t.Errorf("the zombie ended with %v", err)
+		}
+	case <-within(t).Done():
+		t.Error("the zombie runs on")
+	}
+	onceEach(t, b, "clean", numbered(400))
+}
+
+// Partitions of several inputs go together, with one partition of ids.
+func TestIDsInKafkaOfSeveralInputs(t *testing.T) {
+	b := startBroker(t, 3, "raw", "more", "clean")
+	rng := rand.New(rand.NewPCG(7, 8))
+	in := fillDoubled(t, b, "raw", 150, rng) + fillDoubled(t, b, "more", 200, rng)
+	cfg := cleaning("a", false)
+	cfg.Consumer.Assignor = "range"
+	p := cfg.Pipeline["p"]
+	p.From = []string{"raw", "more"}
+	cfg.Pipeline["p"] = p
+	h := newHost(t, b, cfg)
+	must(t, h.Run(within(t)))
+	onceEach(t, b, "clean", numbered(200))
+	balanced(t, h.Stats().Pipelines["p"].Counts, int64(in))
+}
+
+func TestIDsInKafkaRefusals(t *testing.T) {
+	b := startBroker(t, 3, "raw", "more", "clean")
+	must(t, createTopic(t, b, "few", 2))
+	fill(t, b, "more", 10)
+	wrong := func(change func(*host.Config), want string) {
+		t.Helper()
+		cfg := cleaning("a", false)
+		change(&cfg)
+		h := newHost(t, b, cfg)
+		defer h.Close(within(t))
+		if err := h.Run(within(t)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	wrong(func(c *host.Config) { c.State["ids"] = host.StateConfig{Backend: "kafka", Topic: "few"} },
+		`pipeline "p": state "ids" in topic "few": it has 2 partitions and the pipeline's input has 3`)
+	wrong(func(c *host.Config) { c.State["ids"] = host.StateConfig{Backend: "kafka", Topic: "more"} },
+		`its cleanup.policy is "delete"`)
+	wrong(func(c *host.Config) {
+		p := c.Pipeline["p"]
+		p.From = []string{"raw", "few"}
+		c.Pipeline["p"], c.Consumer.Assignor = p, "range"
+	}, `topic "few" has 2 partitions and topic "raw" has 3: a pipeline with ids in Kafka needs equally many`)
+
+	// What the program sends itself is in no transaction that has ids.
+	h := newHost(t, b, cleaning("a", false))
+	r := sendNow(t, producerOf(t, h), klamm.Record{Topic: "clean", Key: []byte("k"), Value: []byte("v")})
+	if r.Outcome != klamm.Failed || !strings.Contains(fmt.Sprint(r.Err), "the record was not read by the pipeline that the state belongs to") {
+		t.Errorf("got %+v", r)
+	}
+	must(t, h.Run(within(t)))
+}
+
+func createTopic(t *testing.T, b *testBroker, name string, partitions int32) error {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	_, err = kadm.NewClient(cl).CreateTopic(within(t), partitions, 1, nil, name)
+	return err
 }

@@ -305,6 +305,11 @@ func (h *Host) refusedTopic(topic string) bool {
 			return true
 		}
 	}
+	for name, s := range h.cfg.State {
+		if s.Backend == "kafka" && topic == h.cfg.StateTopic(name) {
+			return true
+		}
+	}
 	return false
 }
 

@@ -105,3 +105,43 @@ func TestCheckConnectAudits(t *testing.T) {
 	klammRun(t, "check", path, "--connect", "-b", addr).want(t, exitOK).wantOut(t, "warning:", `topic "raw" has one replica`, "kafka-reassign-partitions")
 	klammRun(t, "check", path, "--connect", "-b", addr, "--deny-warnings").want(t, exitConfig)
 }
+
+const kafkaStateConfig = `
+version = 1
+[host]
+id = "h"
+[plugin.dedup]
+module = "builtin:dedup"
+state = "ids"
+config = { id = "key", window = "48h" }
+[state.ids]
+backend = "kafka"
+topic = "known"
+[chain.clean]
+topics = ["clean"]
+on_send = ["dedup"]
+[pipeline.copy]
+from = ["raw"]
+to = "clean"
+guarantee = "exactly_once"
+stop_at_end = true
+`
+
+// check --connect knows the topic of a state: whether it can be used, and how
+// durable it is.
+func TestCheckConnectStates(t *testing.T) {
+	addr := startBroker(t, "--partitions", "3", "--topic", "raw", "--topic", "clean")
+	check := func(text string) ran {
+		return klammRun(t, "check", writeFile(t, "config.toml", text), "--connect", "-b", addr)
+	}
+	check(kafkaStateConfig).want(t, exitOK) // made when the pipeline starts
+	klammRun(t, "topic", "create", "known", "-b", addr, "--partitions", "2").want(t, exitOK)
+	check(kafkaStateConfig).want(t, exitConfig).wantOut(t, `:11:9: error: state "ids" in topic "known": it has 2 partitions and the pipeline's input has 3`)
+
+	made := strings.Replace(kafkaStateConfig, `"known"`, `"made"`, 1)
+	run := writeFile(t, "run.toml", made+"[cluster]\nbootstrap_servers = [\""+addr+"\"]\n[admin]\nlisten = \"\"\n")
+	klammRun(t, "run", run).want(t, exitOK)
+	check(made).want(t, exitOK).wantOut(t, `:11:9: warning: topic "made" has one replica`)
+	check(strings.ReplaceAll(made, "pipeline.copy", "pipeline.other")).want(t, exitConfig).
+		wantOut(t, `it was made with pipeline "copy", not "other": two pipelines cannot share ids; name another topic`)
+}

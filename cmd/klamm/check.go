@@ -166,7 +166,30 @@ func (c *checkRun) askBrokers(ctx context.Context, s *settings) {
 				fmt.Sprintf("klamm topic create %s", use.topic))
 		}
 	}
+	uses = append(uses, c.askStates(ctx, h)...)
 	c.noAudit(c.askDurability(ctx, h, uses))
+}
+
+// askStates looks whether the topics of states can be used, and returns those that
+// are there.
+func (c *checkRun) askStates(ctx context.Context, h *host.Host) (uses []topicUse) {
+	for _, name := range sortedKeys(c.cfg.State) {
+		if c.cfg.State[name].Backend != "kafka" || len(c.cfg.StatePipelines(name)) == 0 {
+			continue
+		}
+		place := []string{"state", name, "backend"}
+		if c.cfg.State[name].Topic != "" {
+			place[2] = "topic"
+		}
+		exists, err := h.CheckState(ctx, name)
+		if err != nil && !errors.Is(err, klamm.ErrUnknownTopic) { // that of its input is told already
+			c.problems.Add(place, config.Error, err.Error(), "")
+		}
+		if exists {
+			uses = append(uses, topicUse{c.cfg.StateTopic(name), place})
+		}
+	}
+	return uses
 }
 
 // topicUse is a topic that the configuration names, and where.

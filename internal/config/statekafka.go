@@ -65,12 +65,14 @@ func (k *checker) stateKafka(name string, s State) {
 	k.topicName(at("topic"), topic)
 	pipelines := k.StatePipelines(name)
 	k.stateUsers(name, pipelines)
-	for _, pipeline := range pipelines {
+	for _, pipeline := range sortedKeys(k.Pipeline) {
 		p := k.Pipeline[pipeline]
 		if contains(append([]string{p.To, p.DeadLetterTopic}, p.From...), topic) {
 			k.fail(at("topic"), fmt.Sprintf("state %q is in topic %q, which pipeline %q uses for records", name, topic, pipeline), "give it a topic of its own")
 		}
-		k.statePipeline(name, pipeline, p)
+	}
+	for _, pipeline := range pipelines {
+		k.statePipeline(name, pipeline, k.Pipeline[pipeline])
 	}
 	for _, plugin := range sortedKeys(k.Plugin) {
 		if k.Plugin[plugin].State == name {

@@ -115,7 +115,7 @@ func TestRefusedTopics(t *testing.T) {
 		{"another state's", "compact", 3, func(l *fakeLog) { opened(t, l, 3, func(o *Options) { o.Name = "seen" }) }, `made with state "seen", not "ids"`},
 		{"another scope", "compact", 3, func(l *fakeLog) { opened(t, l, 3, func(o *Options) { o.Scope = "state" }) }, `made with scope "state", not "topic"`},
 		{"another clock", "compact", 3, func(l *fakeLog) { opened(t, l, 3, func(o *Options) { o.Clock = "record" }) }, `made with clock "record", not "arrival"`},
-		{"grew with its input", "compact", 3, header(`{"format":1,"state":"ids","pipeline":"clean","scope":"topic","clock":"arrival","partitions":2,"key":"00"}`), "made for an input of 2 partitions, and that has 3 now"},
+		{"grew with its input", "compact", 3, header(`{"format":1,"state":"ids","pipeline":"clean","scope":"topic","clock":"arrival","partitions":2,"key":"00112233445566778899aabbccddeeff"}`), "made for an input of 2 partitions, and that has 3 now"},
 		{"newer format", "compact", 3, header(`{"format":2}`), "format 2: this version reads format 1"},
 		{"damaged header", "compact", 3, header(`{`), "its header is damaged"},
 		{"no key", "compact", 3, header(`{"format":1,"state":"ids","pipeline":"clean","scope":"topic","clock":"arrival","partitions":3,"key":"00"}`), "its header has no key"},
@@ -126,11 +126,32 @@ func TestRefusedTopics(t *testing.T) {
 			if row.fill != nil {
 				row.fill(log)
 			}
-			err := newBackend(t, log, nil).Open(within(t), 3)
+			b := newBackend(t, log, nil)
+			size := log.parts[0].next
+			exists, told := b.Verify(within(t), 3)
+			if log.parts[0].next != size {
+				t.Error("Verify has written")
+			}
+			err := b.Open(within(t), 3)
+			if !exists || fmt.Sprint(told) != fmt.Sprint(err) {
+				t.Errorf("Verify tells %v, %v, Open %v", exists, told, err)
+			}
 			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.HasPrefix(err.Error(), `state "ids" in topic "ids-topic": `) {
 				t.Errorf("got %v, want %q", err, row.want)
 			}
 		})
+	}
+}
+
+func TestVerifyMakesNothing(t *testing.T) {
+	log := newFakeLog()
+	b := newBackend(t, log, nil)
+	if exists, err := b.Verify(within(t), 3); exists || err != nil || log.made {
+		t.Errorf("without a topic: %v, %v", exists, err)
+	}
+	_ = log.Create(context.Background(), 3, 1, Settings())
+	if exists, err := b.Verify(within(t), 3); !exists || err != nil || log.parts[0].next != 0 {
+		t.Errorf("with an empty one: %v, %v", exists, err)
 	}
 }
 

@@ -48,6 +48,8 @@ type header struct {
 	Clock      string `json:"clock"`
 	Partitions int32  `json:"partitions"`
 	Key        string `json:"key"`
+
+	key state.Key // Key
 }
 
 const headerMark = "klamm.state."
@@ -73,16 +75,41 @@ func (b *Backend) Open(ctx context.Context, partitions int32) error {
 	if err != nil {
 		return b.wrap(err)
 	}
-	raw, err := hex.DecodeString(h.Key)
-	if err != nil || len(raw) != 16 {
-		return b.wrap(fmt.Errorf("its header has no key: %w", errForeign))
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.opened = true
-	b.key = state.Key{binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])}
+	b.opened, b.key = true, h.key
 	b.limit = (b.o.MaxEntries + int(partitions) - 1) / int(partitions)
 	return nil
+}
+
+// Verify tells what Open would refuse, and makes nothing. exists is false where
+// there is no topic yet, which is no error.
+func (b *Backend) Verify(ctx context.Context, partitions int32) (exists bool, err error) {
+	d, ok, err := b.o.Log.Describe(ctx)
+	if err == nil && ok {
+		err = CheckTopic(d, partitions)
+	}
+	if err == nil && ok {
+		var h *header
+		switch h, err = b.readHeader(ctx); {
+		case errors.Is(err, errNoHeader):
+			err = nil
+		case err == nil:
+			err = h.matches(b.header(partitions))
+		}
+	}
+	if err != nil {
+		err = b.wrap(err)
+	}
+	return ok, err
+}
+
+// header is the one that this host would write.
+func (b *Backend) header(partitions int32) *header {
+	return &header{
+		Format: Format, State: b.o.Name, Pipeline: b.o.Pipeline, Scope: b.o.Scope, Clock: b.o.Clock, Partitions: partitions,
+		Key: randomHex(),
+	}
 }
 
 // ensure has the topic there, as it must be.
@@ -106,10 +133,7 @@ func (b *Backend) ensure(ctx context.Context, partitions int32) error {
 
 // agree returns the header that counts, written by this host or another.
 func (b *Backend) agree(ctx context.Context, partitions int32) (*header, error) {
-	mine := &header{
-		Format: Format, State: b.o.Name, Pipeline: b.o.Pipeline, Scope: b.o.Scope, Clock: b.o.Clock, Partitions: partitions,
-		Key: randomHex(),
-	}
+	mine := b.header(partitions)
 	h, err := b.readHeader(ctx)
 	if errors.Is(err, errNoHeader) {
 		value, jsonErr := json.Marshal(mine)
@@ -164,6 +188,11 @@ func (b *Backend) readHeader(ctx context.Context) (*header, error) {
 	if h.Format != Format {
 		return nil, fmt.Errorf("it has format %d: this version reads format %d: use the version that made it, or another topic", h.Format, Format)
 	}
+	raw, err := hex.DecodeString(h.Key)
+	if err != nil || len(raw) != 16 {
+		return nil, fmt.Errorf("its header has no key: %w", errForeign)
+	}
+	h.key = state.Key{binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])}
 	return h, nil
 }
 
