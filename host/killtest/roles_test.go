@@ -118,6 +118,9 @@ func (r role) config() host.Config {
 	if r.State == "file" {
 		ids.Path = filepath.Join(r.Dir, fmt.Sprint(r.ID, r.File, ".ids"))
 	}
+	if r.State == "kafka" {
+		ids.PartitionedByID = true // copies are
+	}
 	cfg := host.Config{
 		State:  map[string]host.StateConfig{"ids": ids},
 		Plugin: map[string]host.PluginConfig{"dedup": {Module: "builtin:dedup", State: "ids", Config: map[string]any{"id": "header:" + checker.DedupHeader, "window": "24h"}}},

@@ -22,6 +22,9 @@ type State struct {
 
 	Topic       string `toml:"topic"`              // in Kafka; "" is klamm-state-NAME
 	Replication int    `toml:"replication_factor"` // of a topic that is made; 0 is the brokers' default
+	// PartitionedByID says that copies with one id are always in the same partition
+	// of the input, although the id is not the key.
+	PartitionedByID bool `toml:"partitioned_by_id"`
 }
 
 func defaultState() State {

@@ -55,6 +55,9 @@ func (k *checker) stateKafka(name string, s State) {
 		if s.Replication != 0 {
 			k.fail(at("replication_factor"), fmt.Sprintf("state %q has a replication factor, and its backend is %q", name, s.Backend), `set backend = "kafka", or take it away`)
 		}
+		if s.PartitionedByID {
+			k.fail(at("partitioned_by_id"), fmt.Sprintf("state %q says how its ids are partitioned, and its backend is %q", name, s.Backend), `set backend = "kafka", or take it away`)
+		}
 		return
 	}
 	if s.OnUnavailable == "pass" {
@@ -120,7 +123,7 @@ func (k *checker) stateID(state, name string, p Plugin) {
 	if p.OnUnknown == "hold" {
 		k.fail(path("plugin", name, "on_unknown"), fmt.Sprintf(`plugin %q: what became of a record is always found out where its ids are in Kafka (state %q), and nothing is held`, name, state), "take on_unknown away")
 	}
-	if p.Module != "builtin:dedup" {
+	if p.Module != "builtin:dedup" || k.State[state].PartitionedByID {
 		return
 	}
 	parts := idParts(p.Config["id"])
@@ -128,7 +131,7 @@ func (k *checker) stateID(state, name string, p Plugin) {
 		return
 	}
 	k.fail(path("plugin", name, "config", "id"), fmt.Sprintf("plugin %q: copies with the same %s may be in different partitions, and then on different hosts, each with ids of its own in state %q", name, strings.Join(parts, " and "), state),
-		`have records partitioned by the id, and use id = "key" or a list with "key"; or use backend = "redis"`)
+		`use an id with "key" in it; or, where records are partitioned by the id all the same, partitioned_by_id = true in [state.`+state+`]; or backend = "redis"`)
 }
 
 // idParts are what the bundled dedup makes ids of; none for the default.

@@ -64,7 +64,12 @@ c.toml:18:11: error: state "ids" is in Kafka, and pipelines "p" and "q" both use
 c.toml:7:6: error: plugin "dedup": copies with the same json:id and header:v may be in different partitions, and then on different hosts, each with ids of its own in state "ids"
   |
 7 | id = ["json:id", "header:v"]
-  |      ^^^^^^^^^^^^^^^^^^^^^^^ have records partitioned by the id, and use id = "key" or a list with "key"; or use backend = "redis"`},
+  |      ^^^^^^^^^^^^^^^^^^^^^^^ use an id with "key" in it; or, where records are partitioned by the id all the same, partitioned_by_id = true in [state.ids]; or backend = "redis"`},
+		{"partitions without Kafka", "backend = \"kafka\"", "partitioned_by_id = true", `
+c.toml:14:21: error: state "ids" says how its ids are partitioned, and its backend is "memory"
+   |
+14 | partitioned_by_id = true
+   |                     ^^^^ set backend = "kafka", or take it away`},
 		{"several inputs", `from = ["raw"]`, `from = ["raw", "more"]`, `
 c.toml:10:8: error: pipeline "p" reads 2 topics, and state "ids" keeps the ids of their partitions of the same number together: one host must have them all, and partition_assignment_strategy = "cooperative-sticky" does not see to that
    |
@@ -115,7 +120,11 @@ func TestIDPartsOfDedup(t *testing.T) {
 			t.Errorf("id = %s: accepted %v, want %v\n%v", id, got, sound, problems.Err())
 		}
 	}
-	_, problems := parse(t, strings.Replace(soundKafkaState, `from = ["raw"]`, `from = ["raw", "more"]`, 1)+"[consumer]\npartition_assignment_strategy = \"range\"\n", nil)
+	_, problems := parse(t, strings.Replace(soundKafkaState, "[chain.clean]", "[plugin.dedup.config]\nid = \"header:id\"\n[chain.clean]", 1)+"partitioned_by_id = true\n", nil)
+	if err := problems.Err(); err != nil {
+		t.Errorf("an id that the input is partitioned by: %v", err)
+	}
+	_, problems = parse(t, strings.Replace(soundKafkaState, `from = ["raw"]`, `from = ["raw", "more"]`, 1)+"[consumer]\npartition_assignment_strategy = \"range\"\n", nil)
 	if err := problems.Err(); err != nil {
 		t.Errorf("several inputs, assigned together: %v", err)
 	}
