@@ -258,7 +258,7 @@ func (s *ChainSeat) OnCommit(ctx context.Context, commits []interceptor.Commit) 
 // with the host's own Producer, past all plugins. done is called once, with nil
 // when it was written, on a goroutine of the Producer.
 func (s *ChainSeat) DeadLetter(ctx context.Context, it *interceptor.Item, done func(error)) {
-	err := s.h.producer.sendDeadLetter(ctx, s.h.chains.bare, it, func(klamm.Outcome) { done(nil) }, done)
+	err := s.h.producer.sendDeadLetter(ctx, s.h.chains.bare, it, func(klamm.Result) { done(nil) }, done)
 	if err != nil {
 		done(fmt.Errorf("dead-letter topic %q: %w", it.DeadLetterTopic, err))
 	}

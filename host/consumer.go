@@ -57,7 +57,7 @@ func (h *Host) Consumer(topics ...string) (*Consumer, error) {
 //
 // Run is called once.
 func (c *Consumer) Run(ctx context.Context, f Handler) error {
-	c.c.deliver = func(ctx context.Context, _ klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+	c.c.deliver = func(ctx context.Context, _ klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
 		switch it.Outcome {
 		case klamm.DeadLettered:
 			return c.h.producer.sendDeadLetter(ctx, c.h.chains.bare, it, done, fail)
@@ -67,7 +67,7 @@ func (c *Consumer) Run(ctx context.Context, f Handler) error {
 		if err := f(ctx, &it.Record); err != nil {
 			return err
 		}
-		done(klamm.Written)
+		done(klamm.Result{Outcome: klamm.Written})
 		return nil
 	}
 	return c.c.run(ctx)
@@ -121,7 +121,7 @@ func (h *Host) consumeChain(topics []string) *chainRun {
 
 // sendDeadLetter writes a record that a plugin condemned to its dead-letter
 // topic, past all plugins.
-func (p *Producer) sendDeadLetter(ctx context.Context, bare *chainRun, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *Producer) sendDeadLetter(ctx context.Context, bare *chainRun, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
 	dead := interceptor.DeadLetterRecord(it, interceptor.Origin{
 		Topic: it.Record.Topic, Partition: it.Record.Partition, Offset: it.Record.Offset,
 	})
@@ -130,7 +130,8 @@ func (p *Producer) sendDeadLetter(ctx context.Context, bare *chainRun, it *inter
 			fail(fmt.Errorf("dead-letter topic %q: %w", dead.Topic, r.Err))
 			return
 		}
-		done(klamm.DeadLettered)
+		r.Outcome = klamm.DeadLettered
+		done(r)
 	}})
 	return err
 }

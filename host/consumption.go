@@ -37,7 +37,7 @@ type consumption struct {
 	// on any goroutine, or returns an error and calls neither. A failure stops
 	// the consumption: what is not completed is not committed, so that nothing
 	// is lost; errPartitionGone does not stop it, for the next owner has the record.
-	deliver func(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error
+	deliver func(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error
 
 	// commitAll, if it is set, takes the place of commits, and beforeRevoke of those
 	// before partitions go. gate lets reading go on. soon asks for a commit.
@@ -53,6 +53,8 @@ type consumption struct {
 	claims *claims
 
 	listener RebalanceListener
+
+	sheets *sheets // of a copy
 
 	stop context.CancelCauseFunc
 
@@ -117,6 +119,11 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 		c.claims.assigned(parts)
 	}
 	c.log.Info("partitions assigned", "group", c.name, "partitions", fmt.Sprint(parts))
+	if c.sheets != nil {
+		if err := c.openSheets(ctx, told(parts)); err != nil {
+			c.stop(err)
+		}
+	}
 	if c.listener.Assigned != nil {
 		c.listener.Assigned(ctx, told(parts))
 	}
@@ -258,6 +265,16 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 			return err
 		}
 	}
+	if c.sheets != nil {
+		ours, end, over := c.sheets.within(tp, recs)
+		if over {
+			c.group.Pause(tp)
+			defer pr.skip(end)
+		}
+		if recs = ours; len(recs) == 0 {
+			return nil
+		}
+	}
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
 	b := &c.lane.batch
@@ -315,10 +332,13 @@ func (c *consumption) one(ctx context.Context, tp klamm.TopicPartition, pr *prog
 			c.h.settleClaims(tp, []progressClaim{{ref: ref, offset: offset}}, klamm.Failed, why)
 		}
 	}
-	done := func(o klamm.Outcome) {
+	done := func(r klamm.Result) {
+		if c.sheets != nil { // first: what is done may be committed at once
+			c.sheets.add(tp, &r)
+		}
 		counts, follows := pr.done(number, ref)
 		if counts {
-			c.tally.complete(o, 1)
+			c.tally.complete(r.Outcome, 1)
 		}
 		if !follows {
 			release(errPartitionGone)
@@ -328,7 +348,7 @@ func (c *consumption) one(ctx context.Context, tp klamm.TopicPartition, pr *prog
 		if it.Wait != nil {
 			it.Wait.Cancel()
 		}
-		done(klamm.Dropped)
+		done(klamm.Result{Outcome: klamm.Dropped, Plugin: it.Plugin, Reason: it.Reason})
 		return nil
 	}
 	err := c.deliver(ctx, tp, it, done, func(err error) {

@@ -172,6 +172,10 @@ func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
 	next.once.inTxn, next.once.over = false, false
 	next.transactional()
 	next.ends, next.atEnd = ends, ends != nil && len(ends) == 0
+	next.keepPartitions = p.keepPartitions
+	if p.sheets != nil {
+		next.sheets = newSheets() // what the last life counted and did not commit is not true
+	}
 	p.mu.Lock()
 	next.paused = p.paused
 	p.mu.Unlock()
@@ -350,7 +354,14 @@ func (p *pipeline) commitLocked(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.producer.SendOffsets(ctx, offsets, p.groupMetadata()); err != nil {
+	member := p.groupMetadata()
+	if p.sheets != nil {
+		var err error
+		if member.Notes, err = p.sheets.notes(offsets); err != nil {
+			return err
+		}
+	}
+	if err := p.producer.SendOffsets(ctx, offsets, member); err != nil {
 		return err
 	}
 	p.once.cut = &cut{commits: p.producer.committed(), counts: p.tally.counts().completed(), offsets: offsets}
@@ -424,7 +435,7 @@ func (p *pipeline) holdBack(r heldRecord) {
 
 // forwardOnce is forward within transactions. A record that goes past the chain's
 // lane waits until those before it have been judged there: they may hold it back.
-func (p *pipeline) forwardOnce(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *pipeline) forwardOnce(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
 	p.once.read++
 	r := heldRecord{number: p.once.read, tp: from, fail: fail}
 	if it.Outcome == klamm.InFlight {

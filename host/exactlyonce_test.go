@@ -34,8 +34,14 @@ func exactlyOnce(id string) host.Config {
 // each once.
 func onceEach(t *testing.T, b *testBroker, topic string, want []string) {
 	t.Helper()
+	onceOf(t, topic, readCommitted(t, b, topic), want)
+}
+
+// onceOf fails the test unless there are those values, each once.
+func onceOf(t *testing.T, topic string, values, want []string) {
+	t.Helper()
 	seen := map[string]int{}
-	for _, v := range readCommitted(t, b, topic) {
+	for _, v := range values {
 		seen[v]++
 	}
 	var lost, doubled []string

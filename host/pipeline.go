@@ -23,19 +23,25 @@ type pipeline struct {
 	chain    *chainRun    // of the producer
 	bare     *chainRun    // of the producer, for dead letters
 	once     *exactlyOnce // nil: at least once, with the host's own producer
+
+	keepPartitions bool // a record goes to the partition of its number
 }
 
 // Run runs every [pipeline.NAME] until ctx ends, all that have stop_at_end are
 // done, or one fails. A pipeline that fails ends the others too; what it has not
 // completed is not committed and is read again by the next run.
-func (h *Host) Run(ctx context.Context) error {
+func (h *Host) Run(ctx context.Context) error { return h.run(ctx, h.cfg.Pipeline, nil) }
+
+// run runs pipelines. prepare, if it is not nil, is called with each before it
+// reads.
+func (h *Host) run(ctx context.Context, pipelines map[string]PipelineConfig, prepare func(context.Context, *pipeline) error) error {
 	if err := h.enter(); err != nil {
 		return err
 	}
 	defer h.running.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	started, err := h.startPipelines(ctx)
+	started, err := h.startPipelines(ctx, pipelines)
 	defer func() {
 		h.mu.Lock()
 		for i, p := range started {
@@ -50,6 +56,11 @@ func (h *Host) Run(ctx context.Context) error {
 			}
 		}
 	}()
+	for _, p := range started {
+		if err == nil && prepare != nil {
+			err = prepare(ctx, p)
+		}
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -70,9 +81,9 @@ func (h *Host) enter() error {
 	return nil
 }
 
-func (h *Host) startPipelines(ctx context.Context) ([]*pipeline, error) {
+func (h *Host) startPipelines(ctx context.Context, pipelines map[string]PipelineConfig) ([]*pipeline, error) {
 	var started []*pipeline
-	for name, cfg := range h.cfg.Pipeline {
+	for name, cfg := range pipelines {
 		p, err := h.newPipeline(ctx, name, cfg)
 		if err != nil {
 			if p != nil {
@@ -187,7 +198,7 @@ func (p *pipeline) close() error {
 }
 
 // forward sends one record that on_consume let pass.
-func (p *pipeline) forward(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *pipeline) forward(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
 	if p.once != nil {
 		return p.forwardOnce(ctx, from, it, done, fail)
 	}
@@ -201,7 +212,7 @@ func (p *pipeline) forward(ctx context.Context, from klamm.TopicPartition, it *i
 }
 
 // setAside carries out a verdict of on_consume that lets a record not pass.
-func (p *pipeline) setAside(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *pipeline) setAside(ctx context.Context, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
 	if it.Outcome == klamm.DeadLettered {
 		return p.sendDeadLetter(ctx, it, done, fail)
 	}
@@ -212,6 +223,9 @@ func (p *pipeline) setAside(ctx context.Context, it *interceptor.Item, done func
 func (p *pipeline) accept(ctx context.Context, read *klamm.Record, done func(klamm.Result)) error {
 	rec := *read
 	rec.Topic, rec.Target = p.cfg.To, 0
+	if p.keepPartitions {
+		rec.Target = klamm.ToPartition(read.Partition)
+	}
 	source := int32(0)
 	if p.claims != nil {
 		source = read.Partition + 1
@@ -220,9 +234,9 @@ func (p *pipeline) accept(ctx context.Context, read *klamm.Record, done func(kla
 	return err
 }
 
-func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.Outcome), fail func(error)) {
+func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.Result), fail func(error)) {
 	if r.Outcome != klamm.Failed {
-		done(r.Outcome)
+		done(r)
 		return
 	}
 	it := interceptor.Item{Record: *rec, Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
@@ -236,7 +250,7 @@ func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.
 // poison sends a record that a plugin failed to the pipeline's dead-letter
 // topic. Without one, or when it was not a plugin's doing, the pipeline stops:
 // going on would lose the record.
-func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
 	var perr *klamm.PluginError
 	plugins := errors.As(it.Err, &perr)
 	if p.cfg.DeadLetterTopic == "" || !plugins {
@@ -250,6 +264,6 @@ func (p *pipeline) poison(ctx context.Context, it *interceptor.Item, done func(k
 	return p.sendDeadLetter(ctx, it, done, fail)
 }
 
-func (p *pipeline) sendDeadLetter(ctx context.Context, it *interceptor.Item, done func(klamm.Outcome), fail func(error)) error {
+func (p *pipeline) sendDeadLetter(ctx context.Context, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
 	return p.producer.sendDeadLetter(ctx, p.bare, it, done, fail)
 }

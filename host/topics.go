@@ -2,11 +2,13 @@ package host
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 
 	"github.com/IBM/sarama"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/cluster"
 )
 
 // Connect reaches a configuration's brokers and does nothing else: no plugin is
@@ -102,3 +104,7 @@ func (h *Host) Durability(ctx context.Context, topics ...string) ([]TopicDurabil
 func (h *Host) BrokerSettings(ctx context.Context, names ...string) (map[string]string, error) {
 	return h.cluster.BrokerSettings(ctx, names...)
 }
+
+// TLSOf is what [cluster.tls] says, for other clients of the same brokers; nil
+// where TLS is off.
+func TLSOf(c *TLSConfig) (*tls.Config, error) { return cluster.TLSConfig(c) }

@@ -21,9 +21,20 @@ import (
 	"github.com/klamm-io/klamm/sdk/abi"
 )
 
-// readCommitted reads what a client that is not ours sees of a topic's committed
-// records, as values in the order of each partition.
+// readCommitted returns the values of committedRecords.
 func readCommitted(t *testing.T, b *testBroker, topic string) []string {
+	t.Helper()
+	var values []string
+	for _, r := range committedRecords(t, b, topic) {
+		values = append(values, string(r.Value))
+	}
+	return values
+}
+
+// committedRecords reads what a client that is not ours sees of a topic's
+// committed records, in the order of each partition. It marks the end, so a topic
+// is read once.
+func committedRecords(t *testing.T, b *testBroker, topic string) []*kgo.Record {
 	t.Helper()
 	end, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
@@ -46,7 +57,7 @@ func readCommitted(t *testing.T, b *testBroker, topic string) []string {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	var values []string
+	var recs []*kgo.Record
 	ctx := within(t)
 	for parts > 0 {
 		fetches := cl.PollFetches(ctx)
@@ -58,10 +69,10 @@ func readCommitted(t *testing.T, b *testBroker, topic string) []string {
 				parts--
 				continue
 			}
-			values = append(values, string(r.Value))
+			recs = append(recs, r)
 		}
 	}
-	return values
+	return recs
 }
 
 func transactional(id string) host.Config {

@@ -65,7 +65,7 @@ plugins: interceptors that pass, edit, route or drop records, and partitioners.
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 
 	root.AddCommand(
-		a.demoCommand(), a.runCommand(), a.checkCommand(), a.produceCommand(), a.consumeCommand(), a.replayCommand(), a.explainCommand(),
+		a.demoCommand(), a.runCommand(), a.checkCommand(), a.produceCommand(), a.consumeCommand(), a.replayCommand(), a.copyCommand(), a.explainCommand(),
 		a.benchCommand(), a.verifyCommand(), a.brokerCommand(), a.errorsCommand(), a.topicCommand(), a.pluginCommand(), a.pipelineCommand(), a.stateCommand(), a.versionCommand(),
 	)
 	return root

@@ -32,14 +32,14 @@ var _ Log = (*Kafka)(nil)
 
 // Read reads the whole topic. ctx bounds it.
 func (k *Kafka) Read(ctx context.Context, i Isolation, each func(*Seen) error) (map[int32]int64, error) {
-	ends, err := k.read(ctx, i, each)
+	ends, err := k.read(ctx, i, func(r *kgo.Record) error { return each(k.seen(r)) })
 	if err != nil {
 		return nil, fmt.Errorf("read topic %q: %w", k.Topic, err)
 	}
 	return ends, nil
 }
 
-func (k *Kafka) read(ctx context.Context, i Isolation, each func(*Seen) error) (map[int32]int64, error) {
+func (k *Kafka) read(ctx context.Context, i Isolation, each func(*kgo.Record) error) (map[int32]int64, error) {
 	asking, err := k.client()
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (k *Kafka) quietEnds(ctx context.Context, adm *kadm.Client, i Isolation, en
 }
 
 // readTo reads on until each partition's end is reached.
-func (k *Kafka) readTo(ctx context.Context, i Isolation, at, ends map[int32]int64, each func(*Seen) error) error {
+func (k *Kafka) readTo(ctx context.Context, i Isolation, at, ends map[int32]int64, each func(*kgo.Record) error) error {
 	isolation := kgo.ReadUncommitted()
 	if i == Committed {
 		isolation = kgo.ReadCommitted()
@@ -172,7 +172,7 @@ func (k *Kafka) readTo(ctx context.Context, i Isolation, at, ends map[int32]int6
 }
 
 // take passes on the records up to the ends. Those beyond were written later.
-func (k *Kafka) take(fetches kgo.Fetches, at, ends map[int32]int64, each func(*Seen) error) error {
+func (k *Kafka) take(fetches kgo.Fetches, at, ends map[int32]int64, each func(*kgo.Record) error) error {
 	for it := fetches.RecordIter(); !it.Done(); {
 		r := it.Next()
 		if r.Offset < at[r.Partition] || r.Offset >= ends[r.Partition] {
@@ -182,7 +182,7 @@ func (k *Kafka) take(fetches kgo.Fetches, at, ends map[int32]int64, each func(*S
 		if r.Attrs.IsControl() {
 			continue
 		}
-		if err := each(k.seen(r)); err != nil {
+		if err := each(r); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func newSettings(cfg *config.Cluster, o Options) (*settings, error) {
 		sasl:        cfg.SASL,
 	}
 	var err error
-	s.tls, err = tlsConfig(&cfg.TLS)
+	s.tls, err = TLSConfig(&cfg.TLS)
 	if err := errors.Join(checkAddrs(cfg.BootstrapServers), err, checkSASL(&cfg.SASL)); err != nil {
 		return nil, err
 	}

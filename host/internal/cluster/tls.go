@@ -10,9 +10,9 @@ import (
 	"github.com/klamm-io/klamm/internal/config"
 )
 
-// tlsConfig returns nil where TLS is off. Settings that would then be ignored
+// TLSConfig returns nil where TLS is off. Settings that would then be ignored
 // are refused: the user believes that the connection is protected.
-func tlsConfig(t *config.TLS) (*tls.Config, error) {
+func TLSConfig(t *config.TLS) (*tls.Config, error) {
 	if !t.Enabled {
 		if t.CAFile != "" || t.CertFile != "" || t.KeyFile != "" || t.ServerName != "" || t.InsecureSkipVerify {
 			return nil, errors.New("[cluster.tls] has settings but enabled is not true: set enabled = true, or remove them")

@@ -119,46 +119,15 @@ func explainCommit(err error, generation int32) error {
 // sendCommit returns what was committed, and the first refusal.
 func (g *Group) sendCommit(ctx context.Context, sess sarama.ConsumerGroupSession, generation int32, offsets map[klamm.TopicPartition]int64) (map[klamm.TopicPartition]int64, error) {
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Group, req.Generation, req.MemberID = g.id, generation, sess.MemberID()
+	req.Generation, req.MemberID = generation, sess.MemberID()
 	if g.instance != "" {
 		req.InstanceID = &g.instance
 	}
-	topics := make(map[string]int)
+	noted := make(map[klamm.TopicPartition]Noted, len(offsets))
 	for tp, at := range offsets {
-		i, ok := topics[tp.Topic]
-		if !ok {
-			rt := kmsg.NewOffsetCommitRequestTopic()
-			rt.Topic = tp.Topic
-			i, topics[tp.Topic] = len(req.Topics), len(req.Topics)
-			req.Topics = append(req.Topics, rt)
-		}
-		rp := kmsg.NewOffsetCommitRequestTopicPartition()
-		rp.Partition, rp.Offset = tp.Partition, at
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+		noted[tp] = Noted{Offset: at}
 	}
-	resp, err := g.coord.request(ctx, req, offsetCommitVersion)
-	if err != nil {
-		return nil, err
-	}
-	done := make(map[klamm.TopicPartition]int64, len(offsets))
-	var refused error
-	for _, t := range resp.(*kmsg.OffsetCommitResponse).Topics {
-		for _, p := range t.Partitions {
-			tp := klamm.TopicPartition{Topic: t.Topic, Partition: p.Partition}
-			if p.ErrorCode == 0 {
-				done[tp] = offsets[tp]
-				continue
-			}
-			refused = worse(refused, fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, brokerError(p.ErrorCode)))
-		}
-	}
-	if moved(codeOf(refused)) {
-		g.coord.hangUp()
-	}
-	if refused == nil && len(done) < len(offsets) {
-		refused = errors.New("the answer does not mention every partition")
-	}
-	return done, refused
+	return g.coord.commit(ctx, req, noted)
 }
 
 // worse keeps the error that must not be retried.

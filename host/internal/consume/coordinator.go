@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -75,33 +74,7 @@ func again(code klamm.Code) bool {
 	return code == klamm.CodeNone || code.Retriable()
 }
 
-// Committed returns the group's committed offsets; partitions without one are
-// left out. It waits for transactions that will change one (KIP-447), and asks
-// again while errors are such as pass, until ctx ends.
-func Committed(ctx context.Context, c *cluster.Cluster, group string, tps []klamm.TopicPartition) (map[klamm.TopicPartition]int64, error) {
-	k := &coordinator{cluster: c, group: group}
-	defer k.hangUp()
-	for n := 0; ; n++ {
-		offsets, err := k.committed(ctx, tps)
-		if err == nil {
-			return offsets, nil
-		}
-		code := codeOf(err)
-		if !again(code) {
-			return nil, fmt.Errorf("committed offsets of group %q: %w", group, err)
-		}
-		if moved(code) {
-			k.hangUp()
-		}
-		select {
-		case <-time.After(min(retryBackoff<<min(n, 4), retryBackoffMax)):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("committed offsets of group %q: %w: %w", group, context.Cause(ctx), err)
-		}
-	}
-}
-
-func (k *coordinator) committed(ctx context.Context, tps []klamm.TopicPartition) (map[klamm.TopicPartition]int64, error) {
+func (k *coordinator) committed(ctx context.Context, tps []klamm.TopicPartition) (map[klamm.TopicPartition]Noted, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Group, req.RequireStable = k.group, true
 	topics := make(map[string]int)
@@ -120,10 +93,7 @@ func (k *coordinator) committed(ctx context.Context, tps []klamm.TopicPartition)
 		return nil, err
 	}
 	fr := resp.(*kmsg.OffsetFetchResponse)
-	if klamm.Code(fr.ErrorCode) == klamm.CodeGroupIdNotFound {
-		return nil, nil // a group that nobody has joined yet has committed nothing
-	}
-	offsets := make(map[klamm.TopicPartition]int64)
+	offsets := make(map[klamm.TopicPartition]Noted)
 	if klamm.Code(fr.ErrorCode) == klamm.CodeGroupIdNotFound {
 		return offsets, nil // nobody has joined it yet
 	}
@@ -136,7 +106,11 @@ func (k *coordinator) committed(ctx context.Context, tps []klamm.TopicPartition)
 				return nil, fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
 			}
 			if p.Offset >= 0 {
-				offsets[klamm.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = p.Offset
+				at := Noted{Offset: p.Offset}
+				if p.Metadata != nil {
+					at.Note = *p.Metadata
+				}
+				offsets[klamm.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = at
 			}
 		}
 	}

@@ -217,6 +217,9 @@ func (m *transactions) commitOffsets(c *offsetsCall) {
 		}
 		rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		rp.Partition, rp.Offset = tp.Partition, at
+		if note, ok := c.group.Notes[tp]; ok {
+			rp.Metadata = &note
+		}
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
 	}
 	most, implicit := int16(commitOffsetsVersion), m.implicit.Load()

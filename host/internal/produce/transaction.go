@@ -42,6 +42,9 @@ type GroupMetadata struct {
 	Generation int32  // -1: none
 	Member     string // "": none
 	Instance   string // group.instance.id; "": none
+	// Notes are kept with the offsets of partitions, as their metadata in Kafka, of
+	// at most offset.metadata.max.bytes each. Default: none.
+	Notes map[klamm.TopicPartition]string
 }
 
 // transactions is the transactional side of a pipeline.

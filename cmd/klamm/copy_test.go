@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klamm-io/klamm/host"
+)
+
+const copyConfig = `
+version = 1
+[host]
+id = "mover"
+[plugin.dedup]
+module = "builtin:dedup"
+state = "ids"
+config = { id = "key", window = "24h" }
+[chain.clean]
+topics = ["clean"]
+on_send = ["dedup"]
+[state.ids]
+backend = "file"
+path = "ids.state"
+`
+
+// copyLab is a broker with a topic raw of 4 partitions.
+type copyLab struct{ broker, config string }
+
+func newCopyLab(t *testing.T, config string, records int) *copyLab {
+	t.Helper()
+	lab := &copyLab{startBroker(t), filepath.Join(t.TempDir(), "config.toml")}
+	if err := os.WriteFile(lab.config, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	klammRun(t, "topic", "create", "raw", "--partitions", "4", "-b", lab.broker).want(t, exitOK)
+	lab.produce(t, "raw", 0, records)
+	return lab
+}
+
+// produce writes records whose value is their number and whose key is that of
+// another one for each fifth.
+func (l *copyLab) produce(t *testing.T, topic string, first, n int) {
+	t.Helper()
+	var lines strings.Builder
+	for i := first; i < first+n; i++ {
+		key := i
+		if i%5 == 4 {
+			key = i - 1
+		}
+		fmt.Fprintf(&lines, "{\"key\":\"%d\",\"value\":\"%d\"}\n", key, i)
+	}
+	klammIn(t, strings.NewReader(lines.String()), "produce", topic, "-b", l.broker, "-i", "json").want(t, exitOK)
+}
+
+func (l *copyLab) args(args ...string) []string {
+	return append(append([]string{"copy"}, args...), "-b", l.broker, "-c", l.config)
+}
+
+func (l *copyLab) copy(t *testing.T, args ...string) ran {
+	t.Helper()
+	return klammRun(t, l.args(args...)...)
+}
+
+// values are how often each value stands in a topic.
+func (l *copyLab) values(t *testing.T, topic string) map[string]int {
+	t.Helper()
+	seen := map[string]int{}
+	r := klammRun(t, "consume", topic, "-b", l.broker, "--offset", "start", "--exit-at-end").want(t, exitOK)
+	for line := range strings.Lines(r.out) {
+		seen[strings.TrimSpace(line)]++
+	}
+	return seen
+}
+
+func TestCopy(t *testing.T) {
+	lab := newCopyLab(t, copyConfig, 5000)
+	lab.copy(t, "raw", "clean").want(t, exitFailed).wantTalk(t, `destination "clean": unknown topic`, "--create makes it")
+	r := lab.copy(t, "raw", "clean", "--create", "--verify", "-o", "json").want(t, exitOK).wantTalk(t, "verified: equal on all 4 partitions of raw")
+	if r.out != `{"schema":"klamm.copy/1","in":5000,"out":4000,"dropped":1000,"dead_lettered":0,"verified":true}`+"\n" {
+		t.Errorf("got %s", r.out)
+	}
+	lab.copy(t, "raw", "clean").want(t, exitFailed).wantTalk(t, "was begun before", "--resume goes on with it")
+	plan := lab.copy(t, "raw", "clean", "--resume", "--dry-run", "-o", "json").want(t, exitOK).json(t)
+	if plan["schema"] != "klamm.copy-plan/1" || plan["resumed"] != true || plan["chain"] != "clean" || len(plan["partitions"].([]any)) != 4 {
+		t.Errorf("plan %v", plan)
+	}
+	// What came later is not the copy's; a new one has it.
+	lab.produce(t, "raw", 5000, 100)
+	lab.copy(t, "raw", "clean", "--resume", "--verify").want(t, exitOK).wantTalk(t, "in 5,000 = out 4,000 + dropped 1,000", "verified")
+	if again := lab.copy(t, "raw", "clean", "--restart", "--verify", "-o", "json").want(t, exitOK).json(t); again["in"] != 5100.0 || again["out"] != 80.0 || again["verified"] != true {
+		t.Errorf("restarted: %v", again)
+	}
+	if got := lab.values(t, "clean"); len(got) != 4080 {
+		t.Errorf("%d values", len(got))
+	}
+}
+
+// TestCopyVerifyTellsLies: a record too many, and records too few, in whatever
+// topic, are differences.
+func TestCopyVerifyTellsLies(t *testing.T) {
+	lab := newCopyLab(t, copyConfig, 1000)
+	lab.copy(t, "raw", "clean", "--create").want(t, exitOK)
+	klammIn(t, strings.NewReader("x\n"), "produce", "clean", "-b", lab.broker).want(t, exitOK)
+	r := lab.copy(t, "raw", "clean", "--resume", "--verify", "-o", "json").want(t, exitFailed).wantTalk(t, "the copy is not verified: 1 counts differ", "did others write to clean")
+	if v := r.json(t); v["verified"] != false || v["in"] != 1000.0 {
+		t.Errorf("got %v", v)
+	}
+}
+
+func TestCompareCopy(t *testing.T) {
+	counts := func(in, out, dropped, dead int64) host.CopyCounts {
+		return host.CopyCounts{In: in, Out: out, Dropped: dropped, DeadLettered: dead}
+	}
+	report := func() *host.CopyReport {
+		return &host.CopyReport{
+			From: "raw", To: "clean",
+			Partitions: []host.CopyPartition{{Partition: 0, Start: 0, End: 10, CopyCounts: counts(10, 8, 1, 1)}, {Partition: 1, Start: 5, End: 10, CopyCounts: counts(5, 5, 0, 0)}},
+			Outputs:    []host.CopyOutput{{Topic: "clean", Partition: 0, Start: 100, Records: 6}, {Topic: "clean", Partition: 1, Records: 7}, {Topic: "dead", Partition: 0, Records: 1}},
+		}
+	}
+	there := func() map[string]map[int32]int64 {
+		return map[string]map[int32]int64{"raw": {0: 10, 1: 5}, "clean": {0: 6, 1: 7}, "dead": {0: 1}}
+	}
+	for _, tt := range []struct {
+		name string
+		lie  func(r *host.CopyReport, there map[string]map[int32]int64)
+		want string
+	}{
+		{"true", func(*host.CopyReport, map[string]map[int32]int64) {}, ""},
+		{"lost", func(_ *host.CopyReport, m map[string]map[int32]int64) { m["clean"][1]-- }, "clean/1: the copy has written 7 records, and from offset 0 on there are 6"},
+		{"doubled", func(_ *host.CopyReport, m map[string]map[int32]int64) { m["clean"][0]++ }, "clean/0: the copy has written 6 records, and from offset 100 on there are 7"},
+		{"moved", func(_ *host.CopyReport, m map[string]map[int32]int64) { m["clean"][0]++; m["clean"][1]-- }, "clean/1: the copy has written 7"},
+		{"no dead letter", func(_ *host.CopyReport, m map[string]map[int32]int64) { m["dead"][0] = 0 }, "dead/0: the copy has written 1"},
+		{"not read", func(_ *host.CopyReport, m map[string]map[int32]int64) { m["raw"][1] = 6 }, "raw/1: 5 records were read, and from offset 5 to 10 there are 6"},
+		{"not counted", func(r *host.CopyReport, _ map[string]map[int32]int64) { r.Partitions[0].Dropped = 0 }, "raw/0: in 10 is not out 8 + dropped 0 + dead-lettered 1"},
+		{"folded", func(r *host.CopyReport, _ map[string]map[int32]int64) {
+			r.Outputs = []host.CopyOutput{{Topic: "clean", Partition: -1, Records: 14}, {Topic: "clean", Partition: 0}, {Topic: "clean", Partition: 1}, r.Outputs[2]}
+		}, "clean: the copy has written 14 records, and there are 13 since it began"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, m := report(), there()
+			tt.lie(r, m)
+			got, err := compareCopy(t.Context(), r, func(_ context.Context, topic string, _, _ map[int32]int64) (map[int32]int64, error) {
+				return m[topic], nil
+			})
+			if err != nil || (tt.want == "") != (len(got) == 0) || !strings.Contains(strings.Join(got, "\n"), tt.want) {
+				t.Errorf("got %q, error %v, want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestProgressText(t *testing.T) {
+	half := host.CopyProgress{Done: 600, Total: 1000, CopyCounts: host.CopyCounts{In: 590, Dropped: 7}}
+	if got := progressText(half, host.CopyProgress{Done: 200, CopyCounts: host.CopyCounts{In: 190}}, 4*time.Second); !strings.Contains(got, " 60%  600/1,000  100 records/s  ETA 4s  dropped 7") {
+		t.Errorf("got %q", got)
+	}
+	if got := progressText(host.CopyProgress{}, host.CopyProgress{}, 0); !strings.Contains(got, "100%") {
+		t.Errorf("nothing to copy: %q", got)
+	}
+}
+
+// TestCopyKilled kills a copy in the middle, again and again, and goes on. Nothing
+// is lost or doubled, and the figures are those of all runs.
+func TestCopyKilled(t *testing.T) {
+	const records = 40_000
+	config := "version = 1\n[host]\nid = \"mover\"\n[consumer]\nmax_poll_records = 50\n"
+	lab := newCopyLab(t, config, records)
+	klammRun(t, "topic", "create", "clean", "--partitions", "3", "-b", lab.broker).want(t, exitOK)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kills := 0
+	for ended := false; !ended; {
+		out, talk := newOutput(), newOutput()
+		cmd := exec.CommandContext(t.Context(), self, lab.args("raw", "clean", "--resume", "-o", "json")...)
+		cmd.Env = append(os.Environ(), asCommand+"=1")
+		cmd.Stdout, cmd.Stderr = out, talk
+		before := lab.written(t)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		exited := make(chan error, 1)
+		go func() { exited <- cmd.Wait() }()
+		var failed error
+		for wait := true; wait; {
+			select {
+			case failed = <-exited:
+				ended, wait = true, false
+			case <-time.After(2 * time.Millisecond):
+				if kills < 5 && lab.written(t) > before+int64(1000*(kills+1)) {
+					kills++
+					cmd.Process.Kill()
+					<-exited
+					wait = false
+				}
+			}
+		}
+		if exit := (*exec.ExitError)(nil); errors.As(failed, &exit) {
+			t.Fatalf("after %d kills: %v: %s", kills, failed, talk)
+		}
+	}
+	r := lab.copy(t, "raw", "clean", "--resume", "--verify", "-o", "json").want(t, exitOK)
+	if r.out != fmt.Sprintf(`{"schema":"klamm.copy/1","in":%d,"out":%d,"dropped":0,"dead_lettered":0,"verified":true}`+"\n", records, records) {
+		t.Errorf("got %s", r.out)
+	}
+	got, wrong := lab.values(t, "clean"), 0
+	for i := range records {
+		if got[fmt.Sprint(i)] != 1 {
+			wrong++
+		}
+	}
+	if kills == 0 || wrong > 0 || len(got) != records {
+		t.Errorf("%d kills; %d of %d values are not there once, and there are %d", kills, wrong, records, len(got))
+	}
+	t.Logf("%d kills", kills)
+}
+
+// written is how far the topic clean goes, committed or not.
+func (l *copyLab) written(t *testing.T) (sum int64) {
+	t.Helper()
+	v := klammRun(t, "topic", "describe", "clean", "-b", l.broker, "-o", "json").want(t, exitOK).json(t)
+	topics := v["topics"].([]any)
+	for _, p := range topics[0].(map[string]any)["partitions"].([]any) {
+		sum += int64(p.(map[string]any)["end"].(float64))
+	}
+	return sum
+}

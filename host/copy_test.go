@@ -1,0 +1,189 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/interceptor"
+)
+
+// copyHost is a host whose pipeline p drops each tenth record of what it copies
+// and fails another tenth.
+func copyHost(t *testing.T, b *testBroker, id string) *host.Host {
+	cfg := exactlyOnce(id)
+	p := cfg.Pipeline["p"]
+	p.DeadLetterTopic = "dead"
+	cfg.Pipeline["p"] = p
+	cfg.Consumer.MaxPollRecords = 50
+	return newHost(t, b, cfg, host.WithInterceptor("j", judge{send: func(it *interceptor.Item) {
+		switch i, _ := strconv.Atoi(string(it.Record.Key)); i % 10 {
+		case 3:
+			it.Drop("every tenth")
+		case 7:
+			it.Fail(errors.New("poison"))
+		}
+	}}))
+}
+
+// wantCopied judges a copy of the first n records of raw by what is in the topics.
+func wantCopied(t *testing.T, b *testBroker, r *host.CopyReport, n int) {
+	t.Helper()
+	var out, dead []string
+	for i, v := range numbered(n) {
+		switch i % 10 {
+		case 3:
+		case 7:
+			dead = append(dead, v)
+		default:
+			out = append(out, v)
+		}
+	}
+	there := map[klamm.TopicPartition]int64{}
+	for topic, want := range map[string][]string{"clean": out, "dead": dead} {
+		var values []string
+		for _, rec := range committedRecords(t, b, topic) {
+			values = append(values, string(rec.Value))
+			there[klamm.TopicPartition{Topic: topic, Partition: rec.Partition}]++
+		}
+		onceOf(t, topic, values, want)
+	}
+	want := host.CopyCounts{In: int64(n), Out: int64(len(out)), Dropped: int64(n - len(out) - len(dead)), DeadLettered: int64(len(dead))}
+	if r.CopyCounts != want || !r.Ended {
+		t.Errorf("got %+v, ended %v, want %+v", r.CopyCounts, r.Ended, want)
+	}
+	for _, p := range r.Partitions {
+		if p.In != p.End-p.Start || p.In != p.Out+p.Dropped+p.DeadLettered || p.Position < p.End {
+			t.Errorf("partition %+v", p)
+		}
+	}
+	for _, o := range r.Outputs {
+		if o.Topic != "raw" && there[klamm.TopicPartition{Topic: o.Topic, Partition: o.Partition}] != o.Records {
+			t.Errorf("output %+v: there are %d", o, there[klamm.TopicPartition{Topic: o.Topic, Partition: o.Partition}])
+		}
+	}
+}
+
+// TestCopyEnds copies an input that grows all the while to where it ended at the
+// start.
+func TestCopyEnds(t *testing.T) {
+	b := startBroker(t, 3, "raw", "clean", "dead")
+	const n = 3000
+	fill(t, b, "raw", n)
+	h := copyHost(t, b, "h")
+	plan, err := h.PlanCopy(within(t), "p", host.CopyOptions{})
+	if err != nil || plan.In != 0 || plan.Resumed || len(plan.Partitions) != 3 {
+		t.Fatalf("plan %+v, error %v", plan, err)
+	}
+	more := make(chan struct{})
+	go func() {
+		defer close(more)
+		for i := range 20 {
+			fillFrom(t, b, "raw", n+i*50, 50)
+		}
+	}()
+	var last host.CopyProgress
+	r, err := h.Copy(within(t), "p", host.CopyOptions{ProgressEvery: 1_000_000, Progress: func(p host.CopyProgress) {
+		if p.Done < last.Done || p.Done > p.Total {
+			t.Errorf("progress %+v after %+v", p, last)
+		}
+		last = p
+	}})
+	<-more
+	must(t, err)
+	total := 0
+	for _, p := range r.Partitions {
+		total += int(p.End)
+	}
+	if total < n || r.In != int64(total) {
+		t.Fatalf("%d records were copied, of %d that there were at the start", r.In, total)
+	}
+	if total == n {
+		wantCopied(t, b, r, n)
+	}
+	// It was begun, and is at its end.
+	if _, err := h.Copy(within(t), "p", host.CopyOptions{}); !errors.Is(err, host.ErrCopyBegun) {
+		t.Errorf("a second copy: %v", err)
+	}
+	again, err := h.Copy(within(t), "p", host.CopyOptions{Resume: true})
+	if err != nil || again.CopyCounts != r.CopyCounts || !again.Resumed {
+		t.Errorf("resumed at the end: %+v, error %v", again, err)
+	}
+}
+
+// TestCopyResumes ends hosts in the middle, again and again, while transactions are
+// refused. The figures are of all runs together, and each record is there once.
+func TestCopyResumes(t *testing.T) {
+	b := startBroker(t, 3, "raw", "clean", "dead")
+	const n = 4000
+	fill(t, b, "raw", n)
+	faults := newRefusals(t, b, 7)
+	faults.refuse(kmsg.EndTxn, kerr.TransactionAbortable, 9)
+	faults.refuse(kmsg.TxnOffsetCommit, kerr.IllegalGeneration, 11)
+	var r *host.CopyReport
+	for runs := 0; r == nil || !r.Ended; runs++ {
+		ctx, cancel := context.WithCancel(within(t))
+		h := copyHost(t, b, "h")
+		began := int64(0)
+		var err error
+		r, err = h.Copy(ctx, "p", host.CopyOptions{Resume: true, ProgressEvery: 1_000_000, Progress: func(p host.CopyProgress) {
+			if began == 0 {
+				began = p.Done + 1
+			}
+			if runs < 6 && p.Done+1 > began+200 {
+				cancel()
+			}
+		}})
+		cancel()
+		if err != nil {
+			t.Fatalf("run %d: %v", runs, err)
+		}
+		must(t, h.Close(within(t)))
+		t.Logf("run %d: %+v; %v", runs, r.CopyCounts, faults)
+	}
+	wantCopied(t, b, r, n)
+}
+
+func TestCopyMistakes(t *testing.T) {
+	b := startBroker(t, 2, "raw", "clean", "dead")
+	fill(t, b, "raw", 10)
+	h := copyHost(t, b, "h")
+	if _, err := h.Copy(within(t), "q", host.CopyOptions{}); err == nil {
+		t.Error("an unknown pipeline is copied")
+	}
+	other := newHost(t, b, host.Config{Consumer: host.ConsumerConfig{GroupID: "p"}})
+	c := consumerOf(t, other, "raw")
+	count := 0
+	runUntil(t, c, func(ctx context.Context, rec *klamm.Record) error {
+		if count++; count == 10 {
+			return errors.Join(c.Commit(ctx), errHandled)
+		}
+		return nil
+	})
+	if _, err := h.Copy(within(t), "p", host.CopyOptions{Resume: true}); err == nil {
+		t.Error("another group's offsets are taken for a copy's")
+	}
+}
+
+func TestCopyKeepsPartitions(t *testing.T) {
+	b := startBroker(t, 4, "raw", "clean", "dead")
+	fill(t, b, "raw", 400)
+	cfg := exactlyOnce("h")
+	delete(cfg.Chain, "c")
+	h := newHost(t, b, host.Config{Host: cfg.Host, Pipeline: map[string]host.PipelineConfig{"p": {From: []string{"raw"}, To: "clean", Guarantee: "exactly_once"}}})
+	r, err := h.Copy(within(t), "p", host.CopyOptions{KeepPartitions: true})
+	must(t, err)
+	for i, p := range r.Partitions {
+		for _, o := range r.Outputs {
+			if o.Topic == "clean" && o.Partition == p.Partition && o.Records != p.In {
+				t.Errorf("partition %d: %d records came from %d", i, o.Records, p.In)
+			}
+		}
+	}
+}
