@@ -79,6 +79,14 @@ type Polled struct {
 	Reset     bool
 }
 
+// TxnOffset is an offset of an input that is committed with a transaction. Those of
+// a partition grow.
+type TxnOffset struct {
+	Txn       uint32
+	Partition int32
+	Offset    int64
+}
+
 // kind is what an entry of the file is.
 type kind byte
 
@@ -89,6 +97,7 @@ const (
 	kindTxn
 	kindPolled
 	kindClosed
+	kindOffset
 )
 
 func appendSent(b []byte, s Sent, started time.Time) []byte {
@@ -194,6 +203,11 @@ func (h *History) applyOne(c *cursor) error {
 		h.polls = append(h.polls, p)
 	case kindClosed:
 		h.Closed = true
+	case kindOffset:
+		o := TxnOffset{Txn: uint32(c.uvarint()), Partition: int32(c.varint()), Offset: c.varint()}
+		if c.err == nil {
+			h.offsets = append(h.offsets, o)
+		}
 	default:
 		return fmt.Errorf("an entry has unknown kind %d", k)
 	}

@@ -69,6 +69,9 @@ type world struct {
 	polls []Polled
 	at    map[ID]*fakeRecord
 	head  Head
+	// offs are the transactions' offsets, group what the group has of them.
+	offs  []TxnOffset
+	group map[int32]int64
 }
 
 type hookCall struct {
@@ -90,7 +93,7 @@ const (
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, log: &fakeLog{parts: map[int32][]*fakeRecord{}}, txns: map[uint32]TxnOutcome{}, at: map[ID]*fakeRecord{},
+		t: t, log: &fakeLog{parts: map[int32][]*fakeRecord{}}, txns: map[uint32]TxnOutcome{}, at: map[ID]*fakeRecord{}, group: map[int32]int64{},
 		head: Head{Topic: "t", Seed: 7, Started: time.UnixMilli(0), Hooks: true},
 	}
 	for n := range worldRecords {
@@ -125,6 +128,13 @@ func (w *world) send(id ID) {
 		w.txns[s.Txn] = TxnCommitted
 		if s.Txn%3 == 0 {
 			w.txns[s.Txn] = TxnAborted
+		}
+		if id.N()%txnRecords == 0 {
+			o := TxnOffset{Txn: s.Txn, Partition: int32(id.Producer()), Offset: int64(id.N())}
+			w.offs = append(w.offs, o)
+			if w.txns[s.Txn] == TxnCommitted {
+				w.group[o.Partition] = o.Offset
+			}
 		}
 	case 3:
 		s.Dedup = uint64(id.Producer()*1000 + id.N()/2 + 1)
@@ -174,6 +184,9 @@ func (w *world) write() *History {
 	for _, p := range w.polls {
 		must(w.t, out.Polled(p))
 	}
+	for _, o := range w.offs {
+		must(w.t, out.Offset(o))
+	}
 	must(w.t, out.Close())
 	h, err := Load(path)
 	must(w.t, err)
@@ -182,6 +195,7 @@ func (w *world) write() *History {
 
 func (w *world) judge(o Options) *Report {
 	w.t.Helper()
+	o.Offsets = w.group
 	r, err := Judge(w.t.Context(), w.write(), w.log, o)
 	must(w.t, err)
 	return r

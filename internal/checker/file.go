@@ -158,6 +158,14 @@ func (w *Writer) Txn(txn uint32, o TxnOutcome) error {
 	})
 }
 
+// Offset notes an offset that a transaction is to commit.
+func (w *Writer) Offset(o TxnOffset) error {
+	return w.add(false, func(b []byte) []byte {
+		b = binary.AppendUvarint(append(b, byte(kindOffset)), uint64(o.Txn))
+		return binary.AppendVarint(binary.AppendVarint(b, int64(o.Partition)), o.Offset)
+	})
+}
+
 // Polled notes that a consumer was given a record, or where it begins.
 func (w *Writer) Polled(p Polled) error {
 	return w.add(false, func(b []byte) []byte { return appendPolled(b, p) })

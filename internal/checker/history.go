@@ -35,6 +35,8 @@ type History struct {
 	orders map[int]uint32    // records of each producer
 	txns   map[uint32]TxnOutcome
 	polls  []Polled
+	// offsets are in the order of their transactions.
+	offsets []TxnOffset
 	// strange are completions and calls for records that were never sent.
 	strange int64
 }

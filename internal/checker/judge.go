@@ -13,6 +13,10 @@ type Options struct {
 	// Repartitioned: the topic got more partitions meanwhile, so a key may be in
 	// two of them.
 	Repartitioned bool
+	// Offsets are those that the group has committed of the input, by partition, at
+	// the end. They are held against what transactions were to commit. nil: nobody
+	// knows.
+	Offsets map[int32]int64
 }
 
 // judge holds one judging. It reads the log twice.
@@ -66,6 +70,7 @@ func Judge(ctx context.Context, h *History, log Log, o Options) (*Report, error)
 	}
 	j.completions()
 	j.transactions()
+	j.offsets()
 	j.dedup()
 	j.polls()
 	j.r.OK = len(j.r.Violations()) == 0
@@ -278,6 +283,9 @@ func (j *judge) transactions() {
 	type share struct{ in, out int }
 	shares := map[uint32]*share{}
 	j.h.each(func(id ID, f *fact) {
+		if f.txn > 0 && f.outcome == FailUnknown && f.seen[Committed] > 0 && j.h.txns[f.txn] == TxnAborted {
+			j.r.finding(&j.r.Ghosts, "record %v, of unknown outcome, belongs to transaction %d, which was aborted, and is at partition %d offset %d", id, f.txn, f.at.partition, f.at.offset)
+		}
 		if f.txn == 0 || f.outcome != OK {
 			return
 		}
@@ -302,6 +310,79 @@ func (j *judge) transactions() {
 	}
 }
 
+// fate is what the log tells of a transaction.
+type fate struct{ acknowledged, seen int64 }
+
+// offsets finds where the group's offsets and the records do not agree. The last
+// transaction of a partition that was committed has the offset.
+func (j *judge) offsets() {
+	if j.o.Offsets == nil {
+		return
+	}
+	fates := map[uint32]*fate{}
+	j.h.each(func(id ID, f *fact) {
+		if f.txn == 0 {
+			return
+		}
+		if fates[f.txn] == nil {
+			fates[f.txn] = &fate{}
+		}
+		if f.outcome == OK {
+			fates[f.txn].acknowledged++
+		}
+		if f.seen[Committed] > 0 {
+			fates[f.txn].seen++
+		}
+	})
+	type last struct {
+		offset int64 // that must be there
+		by     uint32
+		or     map[int64]bool // that may be instead
+	}
+	parts := map[int32]*last{}
+	for _, o := range j.h.offsets {
+		p := parts[o.Partition]
+		if p == nil {
+			p = &last{offset: -1, or: map[int64]bool{}}
+			parts[o.Partition] = p
+		}
+		switch committed, certain := j.committedTxn(o.Txn, fates[o.Txn]); {
+		case !certain:
+			p.or[o.Offset] = true
+		case committed:
+			*p = last{offset: o.Offset, by: o.Txn, or: map[int64]bool{}}
+		}
+	}
+	for id, p := range parts {
+		got, ok := j.o.Offsets[id]
+		if !ok {
+			got = -1
+		}
+		switch {
+		case got == p.offset || p.or[got]:
+		case got < p.offset:
+			j.r.finding(&j.r.OffsetFaults, "transaction %d was committed, and the group has offset %d of input partition %d, not %d: output without offset", p.by, got, id, p.offset)
+		default:
+			j.r.finding(&j.r.OffsetFaults, "the group has offset %d of input partition %d, of a transaction that was not committed, and not %d: offset without output", got, id, p.offset)
+		}
+	}
+}
+
+// committedTxn tells whether a transaction was committed: by what its producer was
+// told, or else by its records.
+func (j *judge) committedTxn(txn uint32, f *fate) (committed, certain bool) {
+	switch j.h.txns[txn] {
+	case TxnCommitted:
+		return true, true
+	case TxnAborted:
+		return false, true
+	}
+	if f == nil || f.acknowledged+f.seen == 0 {
+		return false, false
+	}
+	return f.seen > 0, true
+}
+
 // dedup compares what went in with what came out: of each id one record, and no
 // record was dropped whose twin is not there.
 func (j *judge) dedup() {
@@ -324,7 +405,7 @@ func (j *judge) dedup() {
 		switch {
 		case f.outcome == OK && f.seen[Committed] > 0:
 			g.acked = append(g.acked, f.ms)
-		case f.outcome == Dropped:
+		case f.outcome == Dropped && (f.txn == 0 || j.h.txns[f.txn] == TxnCommitted):
 			g.dropped = append(g.dropped, id)
 		}
 	})

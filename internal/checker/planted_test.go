@@ -87,6 +87,13 @@ func TestPlantedBugs(t *testing.T) {
 				r.aborted = r.aborted && id.Producer() != 1
 			}
 		}},
+		{"an offset is committed, and its transaction aborted", "offset faults", func(w *world) { w.group[1] = worldRecords }},
+		{"a transaction is committed without its offset", "offset faults", func(w *world) { w.group[1] -= txnRecords }},
+		{"no offset was ever committed", "offset faults", func(w *world) { delete(w.group, 2) }},
+		{"a commit of unknown outcome has its records there, and not its offset", "offset faults", func(w *world) {
+			w.txns[1007] = TxnUnknown // the last of producer 1 that was committed
+			w.group[1] -= txnRecords
+		}},
 		{"failed and visible", "ghosts", func(w *world) { w.end(plain).Outcome = FailDefinite }},
 		{"refused and visible", "ghosts", func(w *world) { w.end(plain).Outcome = Refused }},
 		{"dropped and visible", "ghosts", func(w *world) { w.end(plain).Outcome = Dropped }},

@@ -59,6 +59,9 @@ type Report struct {
 	Fenced int64 `json:"fenced"`
 	// TornTxns are transactions of which the log has a part.
 	TornTxns int64 `json:"torn_transactions"`
+	// OffsetFaults are offsets of the input that were committed without the records
+	// of their transaction, or not with them.
+	OffsetFaults int64 `json:"offset_faults"`
 	// InterceptorFaults are records that interceptors met not exactly once.
 	InterceptorFaults int64 `json:"interceptor_faults"`
 	// FalseDrops were dropped as duplicates of records that are not there.
@@ -123,7 +126,7 @@ func (r *Report) Violations() []Violation {
 	all := []Violation{
 		{"lost", r.Lost}, {"unseen", r.Unseen}, {"duplicated", r.Duplicated}, {"ghosts", r.Ghosts}, {"reordered", r.Reordered},
 		{"corrupt", r.Corrupt}, {"misplaced", r.Misplaced}, {"inconsistent", r.Inconsistent}, {"fenced", r.Fenced},
-		{"torn transactions", r.TornTxns}, {"uncompleted", r.Uncompleted}, {"completed twice", r.CompletedTwice},
+		{"torn transactions", r.TornTxns}, {"offset faults", r.OffsetFaults}, {"uncompleted", r.Uncompleted}, {"completed twice", r.CompletedTwice},
 		{"interceptor faults", r.InterceptorFaults}, {"false drops", r.FalseDrops}, {"let through twice", r.DedupDoubled},
 		{"poll skips", r.PollSkips}, {"poll repeats", r.PollRepeats}, {"poll ghosts", r.PollGhosts}, {"foreign", r.Foreign},
 	}

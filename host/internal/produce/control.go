@@ -201,8 +201,8 @@ func (m *transactions) trouble(k *coordinator, what string, err error, pause tim
 	if r == die && m.timedOut() && (fenced(codeOf(err)) || codeOf(err) == klamm.CodeInvalidTxnState && m.implicit.Load()) {
 		// Perhaps for the transaction's age: the abort tells. Brokers of version 2
 		// take the end with the epoch before theirs for one that is repeated, and
-		// have no commit to repeat.
-		r = abort
+		// have no commit to repeat. Until then it is none of those that are fatal.
+		r, err = abort, fmt.Errorf("%w: it may have been aborted for its age: %v", klamm.ErrAbortable, err)
 	}
 	switch r {
 	case seek, repeat:

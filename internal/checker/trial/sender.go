@@ -21,6 +21,7 @@ type Sender struct {
 	rand     *rand.Rand
 	sent     []int // of each key
 	recent   []uint64
+	txn      uint32 // that the next record belongs to; 0: none
 	// Errors counts sends that were refused; the last one is kept.
 	refused atomic.Int64
 	last    atomic.Pointer[error]
@@ -84,7 +85,7 @@ func (s *Sender) to(ctx context.Context, key int, asked int32, dedup uint64, don
 	if asked >= 0 {
 		rec.Target = klamm.ToPartition(asked)
 	}
-	if err := t.history.Sent(checker.Sent{ID: id, Asked: asked, Dedup: dedup, Time: time.Now()}); err != nil {
+	if err := t.history.Sent(checker.Sent{ID: id, Asked: asked, Dedup: dedup, Txn: s.txn, Time: time.Now()}); err != nil {
 		return err
 	}
 	end := func(e checker.Ended) {

@@ -44,6 +44,8 @@ type Trial struct {
 	mu      sync.Mutex
 	faults  map[string]int64
 	done    bool
+	txn     uint32 // the last transaction
+	outcome checker.TxnOutcome
 }
 
 // liveness is how long a send may take once all faults have ended.
@@ -148,6 +150,7 @@ func (t *Trial) config() (host.Config, []host.Option) {
 		}}
 	}
 	cfg.Chain = map[string]host.ChainConfig{"trial": chain}
+	cfg.Producer.TransactionalID = t.o.TransactionalID
 	if t.o.Config != nil {
 		t.o.Config(&cfg)
 	}
@@ -244,8 +247,13 @@ func (t *Trial) Heal() {
 func (t *Trial) Finish(ctx context.Context) (*checker.Report, error) {
 	t.Heal()
 	err := t.Producer.Flush(ctx)
-	if err == nil {
-		err = t.prove(ctx)
+	if err == nil && t.txn > 0 {
+		err = t.transact(ctx, true, func(txn uint32) error { return t.prove(ctx, txn) })
+		if err == nil && t.outcome != checker.TxnCommitted {
+			err = fmt.Errorf("a transaction after all faults is not committed (seed %d)", t.o.Seed)
+		}
+	} else if err == nil {
+		err = t.prove(ctx, 0)
 	}
 	err = errors.Join(err, t.closeHost(ctx), t.history.Close())
 	if lost := t.failed.Load(); lost != nil {
@@ -257,8 +265,9 @@ func (t *Trial) Finish(ctx context.Context) (*checker.Report, error) {
 
 // prove sends to each partition until it has acknowledged a record: none may be
 // stuck. Whatever becomes of them is in the history too.
-func (t *Trial) prove(ctx context.Context) error {
+func (t *Trial) prove(ctx context.Context, txn uint32) error {
 	s := t.newSender(livenessProducer)
+	s.txn = txn
 	ctx, cancel := context.WithTimeout(ctx, liveness)
 	defer cancel()
 	var stuck []int32
@@ -311,7 +320,11 @@ func (t *Trial) judge(ctx context.Context) (*checker.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := checker.Judge(ctx, h, t.log(), checker.Options{Before: t.before, Repartitioned: t.o.Repartitioned})
+	offsets, err := t.offsets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := checker.Judge(ctx, h, t.log(), checker.Options{Before: t.before, Repartitioned: t.o.Repartitioned, Offsets: offsets})
 	if err != nil {
 		return nil, err
 	}
