@@ -19,36 +19,33 @@ func (b *Batch) KeyHashes() []uint32 {
 	const m, r = 0x5bd1e995, 24
 	mem, out := b.b, b.hashes[:b.count]
 	for i := range out {
-		rec := mem[b.starts[i]:]
-		w := u64(rec, abi.RecKeyOff)
-		off, n := uint32(w), uint32(w>>32)
+		at := b.starts[i]
+		w := u64(mem, at+abi.RecKeyOff)
+		at += uint32(w)
+		n := uint32(w >> 32)
 		if int32(n) < 0 {
 			out[i] = NoKey
 			continue
 		}
 		// This is Murmur2.
-		key := rec[off : off+n]
 		h := uint32(0x9747b28c) ^ n
-		for ; len(key) >= 8; key = key[8:] {
-			w := u64(key, 0)
-			k := uint32(w) * m
-			k ^= k >> r
-			h = h*m ^ k*m
-			k = uint32(w>>32) * m
-			k ^= k >> r
-			h = h*m ^ k*m
+		for end := at + n&^7; at < end; at += 8 {
+			w := u64(mem, at)
+			k1, k2 := uint32(w)*m, uint32(w>>32)*m
+			h = (h*m^(k1^k1>>r)*m)*m ^ (k2^k2>>r)*m
 		}
-		if len(key) >= 4 {
-			k := u32(key, 0) * m
-			k ^= k >> r
-			h = h*m ^ k*m
-			key = key[4:]
-		}
-		if len(key) > 0 {
-			for j, c := range key {
-				h ^= uint32(c) << (8 * j)
+		if n&7 != 0 {
+			if n&4 != 0 {
+				k := u32(mem, at) * m
+				h = h*m ^ (k^k>>r)*m
+				at += 4
 			}
-			h *= m
+			if n &= 3; n != 0 {
+				for j, c := range view(mem, at, int32(n)) {
+					h ^= uint32(c) << (8 * j)
+				}
+				h *= m
+			}
 		}
 		h = (h ^ h>>13) * m
 		out[i] = (h ^ h>>15) & 0x7fffffff
