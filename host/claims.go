@@ -41,11 +41,20 @@ func (h *Host) CheckState(ctx context.Context, name string) (exists bool, err er
 	}
 	b := h.newKafka(name, h.storeConfig(name), h.log)
 	defer b.Close()
-	partitions, err := h.inputPartitions(ctx, h.cfg.Pipeline[all[0]].From)
+	partitions, err := h.statePartitions(ctx, all[0])
 	if err != nil {
 		return false, err
 	}
 	return b.Verify(ctx, partitions)
+}
+
+// statePartitions returns how many partitions a pipeline reads, or will read.
+func (h *Host) statePartitions(ctx context.Context, pipeline string) (int32, error) {
+	cfg := h.cfg.Pipeline[pipeline]
+	if cfg.Rekey {
+		return h.rekeyPartitions(ctx, pipeline, cfg)
+	}
+	return h.inputPartitions(ctx, cfg.From)
 }
 
 func (h *Host) newKafka(name string, cfg state.StoreConfig, log *slog.Logger) *kafka.Backend {

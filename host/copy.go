@@ -143,6 +143,8 @@ func (h *Host) newCopy(name string, o CopyOptions) (*copyJob, error) {
 		return nil, fmt.Errorf("copy: there is no [pipeline.%s]", name)
 	case cfg.Guarantee != config.ExactlyOnce || len(cfg.From) != 1:
 		return nil, fmt.Errorf("copy: pipeline %q has guarantee %q and %d inputs: a copy is exactly_once, of one topic", name, cfg.Guarantee, len(cfg.From))
+	case cfg.Rekey:
+		return nil, fmt.Errorf("copy: pipeline %q has rekey: its input goes through a topic first, and what comes out has no count for each partition; run it with stop_at_end", name)
 	}
 	cfg.StopAtEnd = false // its ends are the copy's own
 	return &copyJob{h: h, o: o, name: name, cfg: cfg, from: cfg.From[0], group: cmp.Or(cfg.GroupID, name), fresh: map[klamm.TopicPartition]bool{}}, nil

@@ -169,6 +169,7 @@ func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
 		p.log.Warn("close a pipeline", "pipeline", p.name, "error", err)
 	}
 	next.once, p.once = p.once, nil
+	next.rekey = p.rekey
 	next.once.inTxn, next.once.over = false, false
 	next.transactional()
 	next.ends, next.atEnd = ends, ends != nil && len(ends) == 0

@@ -23,14 +23,18 @@ type pipeline struct {
 	chain    *chainRun    // of the producer
 	bare     *chainRun    // of the producer, for dead letters
 	once     *exactlyOnce // nil: at least once, with the host's own producer
+	rekey    *rekeying    // chooses the partitions, where it is not nil
 
 	keepPartitions bool // a record goes to the partition of its number
+
+	done   chan struct{} // closed when its last life has ended
+	behind *pipeline     // with stop_at_end: where it ends is known when that one is done
 }
 
 // Run runs every [pipeline.NAME] until ctx ends, all that have stop_at_end are
 // done, or one fails. A pipeline that fails ends the others too; what it has not
 // completed is not committed and is read again by the next run.
-func (h *Host) Run(ctx context.Context) error { return h.run(ctx, h.cfg.Pipeline, nil) }
+func (h *Host) Run(ctx context.Context) error { return h.run(ctx, h.cfg.Stages(), nil) }
 
 // run runs pipelines. prepare, if it is not nil, is called with each before it
 // reads.
@@ -82,6 +86,9 @@ func (h *Host) enter() error {
 }
 
 func (h *Host) startPipelines(ctx context.Context, pipelines map[string]PipelineConfig) ([]*pipeline, error) {
+	if err := h.makeRekeyTopics(ctx, pipelines); err != nil {
+		return nil, err
+	}
 	var started []*pipeline
 	for name, cfg := range pipelines {
 		p, err := h.newPipeline(ctx, name, cfg)
@@ -96,6 +103,11 @@ func (h *Host) startPipelines(ctx context.Context, pipelines map[string]Pipeline
 		h.pipelines[name] = p
 		h.mu.Unlock()
 	}
+	for _, p := range started {
+		if p.cfg.Rekey && p.cfg.StopAtEnd {
+			p.behind = h.pipelines[config.RekeyStage(p.name)]
+		}
+	}
 	return started, nil
 }
 
@@ -104,6 +116,14 @@ func runAll(ctx context.Context, cancel context.CancelFunc, pipelines []*pipelin
 	var all sync.WaitGroup
 	for i, p := range pipelines {
 		all.Go(func() {
+			defer close(p.done)
+			if p.behind != nil {
+				if err := p.awaitStage(ctx); err != nil {
+					errs[i] = fmt.Errorf("pipeline %q: %w", p.name, err)
+					cancel()
+					return
+				}
+			}
 			run := p.run
 			if p.once != nil {
 				run = p.lives
@@ -149,13 +169,31 @@ func (h *Host) newPipeline(ctx context.Context, name string, cfg PipelineConfig)
 		}
 		p.transactional()
 	}
-	if cfg.StopAtEnd {
+	if p.rekey, err = h.rekeyingOf(ctx, name, cfg); err != nil {
+		return p, err
+	}
+	if cfg.StopAtEnd && !cfg.Rekey {
 		if p.ends, err = consume.Remaining(ctx, h.cluster, p.groupID, cfg.From); err != nil {
 			return p, err
 		}
 		p.atEnd = len(p.ends) == 0
 	}
 	return p, nil
+}
+
+// awaitStage learns where the pipeline ends: where the stage before it has.
+func (p *pipeline) awaitStage(ctx context.Context) error {
+	select {
+	case <-p.behind.done:
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		p.atEnd = true // nothing is read any more
+		return nil
+	}
+	ends, err := consume.Remaining(ctx, p.h.cluster, p.groupID, p.cfg.From)
+	p.ends, p.atEnd = ends, len(ends) == 0
+	return err
 }
 
 // newReading returns a pipeline that is at least once.
@@ -172,7 +210,7 @@ func (h *Host) newReading(name string, cfg PipelineConfig) (*pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare}
+	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare, done: make(chan struct{})}
 	c.name, c.deliver = name, p.forward
 	return p, nil
 }
@@ -223,8 +261,11 @@ func (p *pipeline) setAside(ctx context.Context, it *interceptor.Item, done func
 func (p *pipeline) accept(ctx context.Context, read *klamm.Record, done func(klamm.Result)) error {
 	rec := *read
 	rec.Topic, rec.Target = p.cfg.To, 0
-	if p.keepPartitions {
+	switch {
+	case p.keepPartitions:
 		rec.Target = klamm.ToPartition(read.Partition)
+	case p.rekey != nil:
+		rec.Target = klamm.ToPartition(p.rekey.partition(read))
 	}
 	source := int32(0)
 	if p.claims != nil {

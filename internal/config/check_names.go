@@ -255,6 +255,7 @@ func (k *checker) pipelines() {
 		if p.Guarantee == ExactlyOnce {
 			k.exactlyOnce(name)
 		}
+		k.rekey(name, p)
 		between(k, at("commit_interval_ms"), p.CommitInterval, millis(1), seconds(3600))
 		if other, shared := groups[p.GroupID]; shared {
 			k.warn(at("group_id"), fmt.Sprintf("pipelines %q and %q share the group %q: each reads a part of the partitions", other, name, p.GroupID), "give each a group_id of its own")

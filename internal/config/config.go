@@ -219,6 +219,9 @@ type Pipeline struct {
 	DeadLetterTopic string    `toml:"dead_letter_topic"`
 	CommitInterval  Duration  `toml:"commit_interval_ms"` // default 100ms
 	StopAtEnd       bool      `toml:"stop_at_end"`
+	// Rekey copies the input into a topic partitioned by the id of dedup, and reads
+	// that.
+	Rekey bool `toml:"rekey"`
 	// TransactionTimeout is the age at which the brokers abort a transaction of an
 	// exactly-once pipeline. Default 10s.
 	TransactionTimeout Duration `toml:"transaction_timeout_ms"`

@@ -111,9 +111,9 @@ func (k *checker) statePipeline(state, name string, p Pipeline) {
 			k.problems.missing(path("pipeline", name), "guarantee", what, do)
 		}
 	}
-	if len(p.From) > 1 && k.Consumer.Assignor != "range" {
+	if len(p.From) > 1 && !p.Rekey && k.Consumer.Assignor != "range" {
 		k.fail(path("pipeline", name, "from"), fmt.Sprintf("pipeline %q reads %d topics, and state %q keeps the ids of their partitions of the same number together: one host must have them all, and partition_assignment_strategy = %q does not see to that", name, len(p.From), state, k.Consumer.Assignor),
-			`set partition_assignment_strategy = "range" in [consumer]; the topics need equally many partitions`)
+			`set partition_assignment_strategy = "range" in [consumer], with equally many partitions in all topics; or rekey = true`)
 	}
 }
 
@@ -123,7 +123,7 @@ func (k *checker) stateID(state, name string, p Plugin) {
 	if p.OnUnknown == "hold" {
 		k.fail(path("plugin", name, "on_unknown"), fmt.Sprintf(`plugin %q: what became of a record is always found out where its ids are in Kafka (state %q), and nothing is held`, name, state), "take on_unknown away")
 	}
-	if p.Module != "builtin:dedup" || k.State[state].PartitionedByID {
+	if p.Module != "builtin:dedup" || k.State[state].PartitionedByID || k.rekeyed(state) {
 		return
 	}
 	parts := idParts(p.Config["id"])
@@ -131,7 +131,13 @@ func (k *checker) stateID(state, name string, p Plugin) {
 		return
 	}
 	k.fail(path("plugin", name, "config", "id"), fmt.Sprintf("plugin %q: copies with the same %s may be in different partitions, and then on different hosts, each with ids of its own in state %q", name, strings.Join(parts, " and "), state),
-		`use an id with "key" in it; or, where records are partitioned by the id all the same, partitioned_by_id = true in [state.`+state+`]; or backend = "redis"`)
+		`set rekey = true in the pipeline; or, where records are partitioned by the id all the same, partitioned_by_id = true in [state.`+state+`]; or use an id with "key" in it, or backend = "redis"`)
+}
+
+// rekeyed reports whether the pipelines of a state partition by its id.
+func (k *checker) rekeyed(state string) bool {
+	all := k.StatePipelines(state)
+	return len(all) > 0 && !slices.ContainsFunc(all, func(p string) bool { return !k.Pipeline[p].Rekey })
 }
 
 // idParts are what the bundled dedup makes ids of; none for the default.

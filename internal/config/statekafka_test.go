@@ -64,7 +64,22 @@ c.toml:18:11: error: state "ids" is in Kafka, and pipelines "p" and "q" both use
 c.toml:7:6: error: plugin "dedup": copies with the same json:id and header:v may be in different partitions, and then on different hosts, each with ids of its own in state "ids"
   |
 7 | id = ["json:id", "header:v"]
-  |      ^^^^^^^^^^^^^^^^^^^^^^^ use an id with "key" in it; or, where records are partitioned by the id all the same, partitioned_by_id = true in [state.ids]; or backend = "redis"`},
+  |      ^^^^^^^^^^^^^^^^^^^^^^^ set rekey = true in the pipeline; or, where records are partitioned by the id all the same, partitioned_by_id = true in [state.ids]; or use an id with "key" in it, or backend = "redis"`},
+		{"rekey without ids in Kafka", "backend = \"kafka\"", "[pipeline.q]\nfrom = [\"a\"]\nto = \"b\"\nrekey = true\n", `
+c.toml:17:9: error: pipeline "q" is to be partitioned by an id, and no plugin of its chain keeps ids in Kafka
+   |
+17 | rekey = true
+   |         ^^^^ list a dedup whose state has backend = "kafka", or take rekey away`},
+		{"rekey by an id that nobody knows", "module = \"builtin:dedup\"\nstate = \"ids\"\n[chain.clean]\ntopics = [\"clean\"]\non_send = [\"dedup\"]\n[pipeline.p]", "module = \"mine.wasm\"\nstate = \"ids\"\n[chain.clean]\ntopics = [\"clean\"]\non_send = [\"dedup\"]\n[pipeline.p]\nrekey = true", `
+c.toml:10:9: error: pipeline "p": what plugin "dedup" takes for the id is known of builtin:dedup alone
+   |
+10 | rekey = true
+   |         ^^^^ have the input partitioned by it before, and set partitioned_by_id = true in the state`},
+		{"a name that rekey needs", "[pipeline.p]", "[pipeline.p-rekey]\nfrom = [\"x\"]\nto = \"y\"\n[pipeline.p]\nrekey = true", `
+c.toml:9:1: error: pipeline "p-rekey" is what rekey makes of "p"
+  |
+9 | [pipeline.p-rekey]
+  | ^^^^^^^^^^^^^^^^^^ give it another name`},
 		{"partitions without Kafka", "backend = \"kafka\"", "partitioned_by_id = true", `
 c.toml:14:21: error: state "ids" says how its ids are partitioned, and its backend is "memory"
    |
@@ -74,7 +89,7 @@ c.toml:14:21: error: state "ids" says how its ids are partitioned, and its backe
 c.toml:10:8: error: pipeline "p" reads 2 topics, and state "ids" keeps the ids of their partitions of the same number together: one host must have them all, and partition_assignment_strategy = "cooperative-sticky" does not see to that
    |
 10 | from = ["raw", "more"]
-   |        ^^^^^^^^^^^^^^^ set partition_assignment_strategy = "range" in [consumer]; the topics need equally many partitions`},
+   |        ^^^^^^^^^^^^^^^ set partition_assignment_strategy = "range" in [consumer], with equally many partitions in all topics; or rekey = true`},
 		{"passing without it", "backend = \"kafka\"", "backend = \"kafka\"\non_unavailable = \"pass\"", `
 c.toml:15:18: error: state "ids" is in Kafka: where it cannot be written, its records are not either, and none can pass
    |
@@ -123,6 +138,14 @@ func TestIDPartsOfDedup(t *testing.T) {
 	_, problems := parse(t, strings.Replace(soundKafkaState, "[chain.clean]", "[plugin.dedup.config]\nid = \"header:id\"\n[chain.clean]", 1)+"partitioned_by_id = true\n", nil)
 	if err := problems.Err(); err != nil {
 		t.Errorf("an id that the input is partitioned by: %v", err)
+	}
+	c, problems := parse(t, strings.Replace(strings.Replace(soundKafkaState, "[chain.clean]", "[plugin.dedup.config]\nid = \"header:id\"\n[chain.clean]", 1), `from = ["raw"]`, "from = [\"raw\", \"more\"]\nrekey = true", 1), nil)
+	if err := problems.Err(); err != nil {
+		t.Errorf("an id that is rekeyed by: %v", err)
+	} else if s := c.Stages(); len(s) != 2 || s["p"].From[0] != "klamm-rekey-p" || s["p-rekey"].To != "klamm-rekey-p" || len(s["p-rekey"].From) != 2 || s["p-rekey"].GroupID != "p-rekey" || s["p-rekey"].Guarantee != ExactlyOnce {
+		t.Errorf("stages %+v", s)
+	} else if id := c.RekeyID("p"); !slices.Equal(id, []string{"header:id"}) {
+		t.Errorf("partitioned by %q", id)
 	}
 	_, problems = parse(t, strings.Replace(soundKafkaState, `from = ["raw"]`, `from = ["raw", "more"]`, 1)+"[consumer]\npartition_assignment_strategy = \"range\"\n", nil)
 	if err := problems.Err(); err != nil {

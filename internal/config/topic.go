@@ -61,7 +61,10 @@ func (c *Config) ChainFor(topic string) (name string, ok bool) {
 // PipelineChain returns the chain of the pipeline of that name: its own, or
 // the one of its output topic.
 func (c *Config) PipelineChain(pipeline string) (name string, ok bool) {
-	p := c.Pipeline[pipeline]
+	p, ok := c.Pipeline[pipeline]
+	if !ok {
+		return "", false
+	}
 	if p.Chain != "" {
 		_, ok = c.Chain[p.Chain]
 		return p.Chain, ok

@@ -55,7 +55,8 @@ var table = []row{
 	{"host/internal/cluster", []string{".", "internal/config"}},
 	{"host/internal/produce", []string{".", "internal/config", "host/internal/cluster"}},
 	{"host/internal/consume", []string{".", "internal/config", "host/internal/cluster"}},
-	{"host", []string{".", "sdk/abi", "runtime", "state", "state/kafka", "interceptor", "partitioner", "internal/config", "internal/module", "host/internal/..."}},
+	// Of sdk/plugin it has the JSON paths: rekey finds ids as dedup's module does.
+	{"host", []string{".", "sdk/abi", "sdk/plugin", "runtime", "state", "state/kafka", "interceptor", "partitioner", "internal/config", "internal/module", "host/internal/..."}},
 	{"internal/broker", []string{".", "internal/config", "internal/filelock"}},
 	{"host/saramaplugin", []string{".", "interceptor", "host"}},
 	{"host/typed", []string{".", "host"}},
