@@ -45,7 +45,7 @@ type consumption struct {
 	beforeRevoke func(parts map[string][]int32, lost bool)
 	gate         func(context.Context) error
 	soon         chan struct{}
-	failed       atomic.Bool // a record was not completed and never will be
+	failed       atomic.Pointer[error] // why a record was not completed and never will be
 	// limbo, if it is not nil, takes the claims of what was not committed when its
 	// partition went: whether it is is not known yet.
 	limbo map[klamm.TopicPartition][]progressClaim
@@ -357,13 +357,13 @@ func (c *consumption) one(ctx context.Context, tp klamm.TopicPartition, pr *prog
 			pr.fail()
 			return
 		}
-		c.failed.Store(true)
+		c.failed.CompareAndSwap(nil, &err)
 		release(err)
 		pr.fail()
 		c.stop(err)
 	})
 	if err != nil {
-		c.failed.Store(true)
+		c.failed.CompareAndSwap(nil, &err)
 		release(err)
 		pr.fail()
 	}

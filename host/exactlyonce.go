@@ -89,10 +89,15 @@ func (p *pipeline) lives(ctx context.Context) error {
 	for failures := 0; ; {
 		commits := p.commits.Load()
 		err := p.run(ctx)
-		if err == nil || !passes(err) {
+		over := ctx.Err() != nil || p.h.halted.Err() != nil || p.ended.Load()
+		switch {
+		case err == nil && over:
+			return nil
+		case err == nil:
+			err = errLifeOver // a session's end has ended what was under way
+		case !passes(err):
 			return err
-		}
-		if ctx.Err() != nil {
+		case over:
 			p.log.Warn("the last transaction is lost: the next run reads again from the commit before", "pipeline", p.name, "err", err)
 			return nil
 		}
@@ -131,7 +136,7 @@ func passes(err error) bool {
 	switch {
 	case errors.Is(err, klamm.ErrFenced), errors.As(err, &broker) && broker.Code == klamm.CodeFencedInstanceId:
 		return false // another host has our id, and our partitions
-	case errors.Is(err, errPartitionLost), mustHold(err):
+	case errors.Is(err, errPartitionLost), errors.Is(err, errLifeOver), mustHold(err):
 		return true
 	case errors.Is(err, klamm.ErrOutcomeUnknown):
 		return true // the committed offsets tell: they are in the same transaction
@@ -326,9 +331,11 @@ func (p *pipeline) commitCut(ctx context.Context) error {
 	}
 	if err != nil {
 		p.once.over = true
-	}
-	if err != nil && !errors.Is(err, errLifeOver) { // that has ended it
-		p.stop(err)
+		why := err
+		if first := p.failed.Load(); first != nil {
+			why = *first
+		}
+		p.stop(why)
 	}
 	return err
 }
@@ -410,7 +417,7 @@ func (p *pipeline) sendHeld(ctx context.Context) error {
 			p.once.back.keep(r)
 		} else if failed = p.inTurn(ctx, r); failed != nil {
 			p.once.back.keep(r)
-			p.failed.Store(true)
+			p.failed.CompareAndSwap(nil, &failed)
 		}
 	}
 	return failed
@@ -473,7 +480,7 @@ func (p *pipeline) complete(ctx context.Context) error {
 				return err
 			}
 		}
-		if p.failed.Load() {
+		if p.failed.Load() != nil {
 			return errLifeOver
 		}
 		if p.inFlight() == p.once.back.count() {

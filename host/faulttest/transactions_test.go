@@ -22,7 +22,7 @@ import (
 // have agreed on a version of transactions.
 func startTransactions(t *testing.T, version int16, o trial.Options) (*trial.Trial, context.Context) {
 	t.Helper()
-	o.TransactionalID = "trial"
+	o.Transactional = true
 	more := o.Config
 	o.Config = func(c *host.Config) {
 		c.Producer.Linger = ms(2)
@@ -31,7 +31,7 @@ func startTransactions(t *testing.T, version int16, o trial.Options) (*trial.Tri
 		}
 	}
 	tr, ctx := start(t, o)
-	if version == 1 && tr.Kafka != nil {
+	if version == 1 {
 		downgrade(t, ctx, tr)
 	}
 	return tr, ctx
@@ -40,7 +40,7 @@ func startTransactions(t *testing.T, version int16, o trial.Options) (*trial.Tri
 // downgrade has the brokers agree on transaction.version 1 (KIP-890).
 func downgrade(t *testing.T, ctx context.Context, tr *trial.Trial) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(tr.Kafka.ListenAddrs()...))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(embedded(t, tr).ListenAddrs()...))
 	must(t, err)
 	defer cl.Close()
 	req := kmsg.NewPtrUpdateFeaturesRequest()
@@ -162,7 +162,7 @@ func TestT3_Fenced(t *testing.T) {
 			must(t, tr.Transactions(ctx, 3, 30))
 			cfg := host.Config{}
 			cfg.Cluster.BootstrapServers = tr.Host.Brokers()
-			cfg.Producer.TransactionalID = "trial"
+			cfg.Producer.TransactionalID = tr.Topic()
 			second, err := host.New(cfg)
 			must(t, err)
 			defer func() { must(t, second.Close(ctx)) }()

@@ -272,8 +272,7 @@ func (w *world) await(what string, reached func() bool) {
 			for _, h := range w.hosts {
 				h.signal(syscall.SIGCONT)
 				h.signal(syscall.SIGQUIT)
-				h.wait(patience)
-				w.t.Logf("%s:\n%s", h.name, h.log)
+				w.t.Logf("%s ended with %d:\n%s", h.name, h.wait(patience), h.log)
 			}
 			w.t.Fatalf("%v are over before %s", patience, what)
 		}

@@ -118,7 +118,7 @@ type tail struct {
 	b  []byte
 }
 
-const tailMax = 16 << 10
+const tailMax = 128 << 10
 
 func (l *tail) Write(b []byte) (int, error) {
 	l.mu.Lock()

@@ -45,10 +45,11 @@ type Options struct {
 	// Lanes of the chain. Default 1.
 	Lanes int
 
-	// TransactionalID makes the producer transactional, for Trial.Transaction. Keep
-	// keeps a producer that is lost, in whose place there is a new one otherwise.
-	TransactionalID string
-	Keep            bool
+	// Transactional makes the producer so, for Trial.Transaction. Its transactional id
+	// is the topic. Keep keeps a producer that is lost, in whose place there is a new
+	// one otherwise.
+	Transactional bool
+	Keep          bool
 
 	// Seed decides about records and faults. 0: one of the time.
 	Seed uint64

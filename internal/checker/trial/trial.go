@@ -150,7 +150,9 @@ func (t *Trial) config() (host.Config, []host.Option) {
 		}}
 	}
 	cfg.Chain = map[string]host.ChainConfig{"trial": chain}
-	cfg.Producer.TransactionalID = t.o.TransactionalID
+	if t.o.Transactional {
+		cfg.Producer.TransactionalID = t.o.Topic
+	}
 	if t.o.Config != nil {
 		t.o.Config(&cfg)
 	}
