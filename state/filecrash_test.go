@@ -78,13 +78,17 @@ func scribble(f *file, i int) {
 func contents(f *file) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return listed(f.m)
+}
+
+func listed(m *memory) string {
 	var s strings.Builder
-	for slot := f.m.oldest; slot != 0; slot = f.m.at(slot).next {
-		e := f.m.at(slot)
-		o := f.m.origins[e.origin]
+	for slot := m.oldest; slot != 0; slot = m.at(slot).next {
+		e := m.at(slot)
+		o := m.origins[e.origin]
 		fmt.Fprintln(&s, o.bucket.plugin, o.topic, e.id, e.partition, e.offset, e.expiresMS)
 	}
-	for v := f.m.values.oldest; v != nil; v = v.next {
+	for v := m.values.oldest; v != nil; v = v.next {
 		fmt.Fprintf(&s, "%s %s=%s until %d\n", v.bucket.plugin, v.key, v.bytes, v.expiresMS)
 	}
 	return s.String()
