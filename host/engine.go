@@ -72,10 +72,15 @@ func (h *Host) loadPlugins(ctx context.Context) error {
 		return err
 	}
 	var errs []error
+	shut := map[string]bool{} // states that did not open
 	for _, name := range slices.Sorted(maps.Keys(h.cfg.State)) {
-		errs = append(errs, h.ledger.Open(name, h.storeConfig(name)))
+		err := h.ledger.Open(name, h.storeConfig(name))
+		errs, shut[name] = append(errs, err), err != nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.cfg.Plugin)) {
+		if shut[h.cfg.Plugin[name].State] {
+			continue // it is told already
+		}
 		if err := h.loadPlugin(ctx, name); err != nil {
 			errs = append(errs, &klamm.PluginError{Plugin: name, Hook: "load", Err: err})
 		}

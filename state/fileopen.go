@@ -50,7 +50,7 @@ func (f *file) load() error {
 		return f.create()
 	}
 	if err != nil {
-		return fmt.Errorf("open; name a file that this user may write: %w", err)
+		return fmt.Errorf("%w; name a file that this user may write", err)
 	}
 	if err := f.read(h); err != nil {
 		return errors.Join(err, h.Close())

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klamm-io/klamm/state"
 )
 
 const stateConfig = `
@@ -162,4 +164,57 @@ func TestStateMistakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	klammRun(t, "state", "export", "ids", "-c", memory).want(t, exitFailed).wantTalk(t, "no running host answers", "klamm run")
+}
+
+// States that cannot be used are told once, with what to do.
+func TestStatesThatCannotBeUsed(t *testing.T) {
+	const config = `
+version = 1
+[cluster]
+bootstrap_servers = ["embedded"]
+[admin]
+listen = ""
+[plugin.dedup]
+module = "builtin:dedup"
+state = "ids"
+[chain.c]
+topics = ["t"]
+on_send = ["dedup"]
+[pipeline.p]
+from = ["t"]
+to = "u"
+[state.ids]
+`
+	file := func(t *testing.T, content string) string {
+		path := writeFile(t, "ids.state", content)
+		return fmt.Sprintf("backend = \"file\"\npath = %q\n", path)
+	}
+	for _, row := range []struct {
+		name  string
+		state func(t *testing.T) string
+		want  string
+	}{
+		{"of another program", func(t *testing.T) string { return file(t, "no state file at all") }, "it does not begin as a state file does; bring it back from a copy, or move it away"},
+		{"of a newer version", func(t *testing.T) string { return file(t, "klamm-state 002\n") }, "it is of format 2, and this version of Klamm reads format 1: use the version that wrote it"},
+		{"a folder", func(t *testing.T) string { return fmt.Sprintf("backend = \"file\"\npath = %q\n", t.TempDir()) }, "is a directory; name a file that this user may write"},
+		{"of another state", func(t *testing.T) string {
+			path := filepath.Join(t.TempDir(), "ids.state")
+			other, err := state.NewFile(state.FileOptions{Path: path, Name: "other", Scope: "topic", MaxEntries: 1})
+			if err == nil {
+				err = other.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("backend = \"file\"\npath = %q\n", path)
+		}, `it belongs to state "other", not to "ids": each state needs a file of its own`},
+		{"Redis that is not there", func(*testing.T) string { return "backend = \"redis\"\nurl = \"redis://127.0.0.1:1/0\"\n" }, `state "ids": Redis at 127.0.0.1:1: `},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := klammRun(t, "run", writeFile(t, "config.toml", config+row.state(t))).want(t, exitFailed).wantTalk(t, `state "ids": `, row.want)
+			if strings.Contains(r.talk, "is not open") || strings.Contains(r.talk, "pool.go") {
+				t.Errorf("told more than once:\n%s", r.talk)
+			}
+		})
+	}
 }

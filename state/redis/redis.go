@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/klamm-io/klamm/state"
@@ -144,10 +145,11 @@ func New(ctx context.Context, o Options) (state.Remote, error) {
 		loads: []*redis.Script{claimScript, confirmScript, releaseScript, aliveScript},
 		held:  make(map[state.ID]held), buckets: make(map[string]*bucket),
 	}
+	quiet()
 	b.health.Where, b.health.Size, b.health.Synced = conn.Addr, -1, -1
 	b.out.init()
 	if err := b.begin(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("state %q in Redis at %s: %w", o.Name, conn.Addr, err), b.rdb.Close())
+		return nil, errors.Join(fmt.Errorf("Redis at %s: %w", conn.Addr, err), b.rdb.Close())
 	}
 	run, stop := context.WithCancel(context.Background())
 	b.stop = stop
@@ -155,6 +157,9 @@ func New(ctx context.Context, o Options) (state.Remote, error) {
 	b.stopped.Go(func() { b.send(run) })
 	return b, nil
 }
+
+// quiet keeps the library off stderr: what it writes there, its callers are told.
+var quiet = sync.OnceFunc(logging.Disable)
 
 func (o *Options) defaults() {
 	if o.Timeout <= 0 {
