@@ -44,6 +44,7 @@ type watch struct {
 	begun    time.Time // of the first look at the clock, zero before
 	burned   int64     // since the first yield, notYielded before
 	extended bool
+	forgiven time.Duration // that others had the processor
 
 	granted int64 // at the last yield
 	pace    pace
@@ -92,7 +93,7 @@ func (w *watch) yield() {
 		w.begun = now
 	}
 	if w.burned == notYielded {
-		w.burned = 0
+		w.burned, w.forgiven = 0, 0
 		w.pace.begin(now)
 	} else {
 		w.burned += w.granted - int64(w.fuel.Get())
@@ -105,9 +106,28 @@ func (w *watch) yield() {
 		w.extended = true
 		w.limit *= 2
 	}
-	w.pace.breathe(now)
+	w.forgive(w.pace.breathe(now))
 	w.granted = w.pace.slice
 	w.fuel.Set(uint64(w.granted))
+}
+
+// crowded is how long others must have had the processor for it not to be the
+// guest's time: nearly the time slice of one that computes. What collections and
+// the network take is shorter.
+const crowded = breathMost * 4 / 5
+
+// forgive takes time off that others had the processor of a crowded process for,
+// as much as the call's own time at most: a guest that gives way must not be late
+// for it.
+func (w *watch) forgive(away time.Duration) {
+	if away < crowded {
+		return
+	}
+	away = min(away, w.limit-w.forgiven)
+	if away > 0 {
+		w.forgiven += away
+		w.begun = w.begun.Add(away)
+	}
 }
 
 // nested reports whether the call was ended for nesting too deeply.

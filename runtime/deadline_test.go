@@ -65,6 +65,38 @@ func TestDeadlineOfACall(t *testing.T) {
 	}
 }
 
+// What others took of the processor is not the guest's time, within limits.
+func TestCrowdedProcessor(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	for _, tc := range []struct {
+		name string
+		away []time.Duration
+		want time.Duration // left of the call
+	}{
+		{"nobody", nil, limit},
+		{"a collection", []time.Duration{2 * time.Millisecond, 2 * time.Millisecond}, limit - 4*time.Millisecond},
+		{"others", []time.Duration{20 * time.Millisecond, 30 * time.Millisecond}, limit},
+		{"others, for longer than the call may take", []time.Duration{90 * time.Millisecond, 30 * time.Millisecond}, limit - 20*time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wt := &watch{fuel: new(number), rate: 1, pace: pace{slice: sliceMost}}
+				for range 2 { // each call has its own time
+					wt.start(limit)
+					wt.yield()
+					for _, away := range tc.away {
+						time.Sleep(away)
+						wt.forgive(away)
+					}
+					if left := wt.left(); left != tc.want {
+						t.Errorf("%s left, want %s", left, tc.want)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestLeftOfACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wt := &watch{fuel: new(number), rate: 1, pace: pace{slice: sliceMost}}

@@ -48,13 +48,16 @@ func (p *pace) adapt(now time.Time) {
 	p.looked = now
 }
 
-// breathe lets others run if the guest has had its share.
-func (p *pace) breathe(now time.Time) {
+// breathe lets others run if the guest has had its share, and returns how long
+// they did.
+func (p *pace) breathe(now time.Time) (away time.Duration) {
 	if now.Sub(p.since) < p.breath {
-		return
+		return 0
 	}
 	goruntime.Gosched()
-	p.back(now, time.Now())
+	back := time.Now()
+	p.back(now, back)
+	return back.Sub(now)
 }
 
 // back has the guest keep its processor next for as long as others had it, so
