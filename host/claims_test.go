@@ -292,6 +292,18 @@ func TestIDsInKafkaRefusals(t *testing.T) {
 	if r.Outcome != klamm.Failed || !strings.Contains(fmt.Sprint(r.Err), "the record was not read by the pipeline that the state belongs to") {
 		t.Errorf("got %+v", r)
 	}
+	// Nor is what it reads itself.
+	fill(t, b, "clean", 1)
+	cfg := cleaning("a", true)
+	cfg.Consumer.GroupID = "g"
+	cfg.Chain["more"] = host.ChainConfig{Topics: []string{"more"}, OnConsume: []string{"dedup"}}
+	reader := newHost(t, b, cfg)
+	c, err := reader.Consumer("more")
+	must(t, err)
+	err = c.Run(within(t), func(context.Context, *klamm.Record) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "the record was not read by the pipeline that the state belongs to") {
+		t.Errorf("a consumer: got %v", err)
+	}
 	must(t, h.Run(within(t)))
 }
 

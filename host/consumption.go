@@ -284,9 +284,10 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	for i, rec := range recs {
 		b.Items = append(b.Items, interceptor.Item{Record: rec, Ref: uint64(first) + uint64(i)})
 	}
-	done := c.h.reads.begin(first, len(recs), tp.Partition)
+	if c.claims != nil { // of others, no partition is known: their claims are refused
+		defer c.h.reads.begin(first, len(recs), tp.Partition)()
+	}
 	c.lane.link.OnConsume(ctx, b)
-	done()
 	for i := range b.Items {
 		if pr.sought.Load() {
 			c.passOver(tp, b.Items[i:], errSought)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/klamm-io/klamm/state"
 )
 
@@ -68,7 +70,15 @@ func (b *backend) note(err error) {
 }
 
 func (b *backend) wrap(err error) error {
-	return fmt.Errorf("redis at %s: %w: %w: mend it, or set on_unavailable = \"pass\"", b.health.Where, state.ErrUnavailable, err)
+	return fmt.Errorf("redis at %s: %w: %w: mend it, or set on_unavailable = \"pass\"", b.health.Where, state.ErrUnavailable, advised(err))
+}
+
+// advised says what is to be done about an answer that does not.
+func advised(err error) error {
+	if redis.HasErrorPrefix(err, "OOM") {
+		return fmt.Errorf("%w It has no memory left: raise maxmemory, or give the plugin a shorter window", err)
+	}
+	return err
 }
 
 func keyText(k state.Key) string {

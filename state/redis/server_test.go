@@ -163,7 +163,7 @@ func TestServerWithoutMemory(t *testing.T) {
 			p.ledger.Settle(ref, state.Settlement{Outcome: klamm.Written, NowMS: 1, At: state.Position{Topic: strings.Repeat("t", 200)}})
 		}
 	}
-	if !errors.Is(err, state.ErrUnavailable) || !strings.Contains(err.Error(), "OOM") {
+	if !errors.Is(err, state.ErrUnavailable) || !strings.Contains(err.Error(), "OOM") || !strings.Contains(err.Error(), "raise maxmemory") {
 		t.Errorf("got %v", err)
 	}
 }
