@@ -276,7 +276,7 @@ func (b *Backend) restore(ctx context.Context, p *part) {
 	b.health.Err = nil
 	p.phase = ready
 	p.window.Recount() // what went while it was read back went before
-	b.o.Logger.Info("ids read back", "state", b.o.Name, "partition", p.id, "ids", p.window.Len(), "records", n, "took", took)
+	b.o.Logger.Info("ids read back", "state", b.o.Name, "partition", p.id, "ids", p.window.Len(), "records", n, "took", took.Round(time.Millisecond).String())
 }
 
 // readBack brings the window up to the end of the log, as it is now, and returns
