@@ -23,6 +23,7 @@ type fakeLog struct {
 	asked   atomic.Int64
 	changed chan struct{} // closed and made anew with each change
 	made    bool
+	late    int // how many are told that there is none once it is made
 	d       Description
 	parts   []*fakePartition
 	// ends, if it is set, tells the end instead of Bounds: a planted bug.
@@ -59,6 +60,10 @@ func (l *fakeLog) change() {
 func (l *fakeLog) Describe(context.Context) (Description, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.late > 0 && l.made {
+		l.late--
+		return l.d, false, l.err
+	}
 	return l.d, l.made, l.err
 }
 

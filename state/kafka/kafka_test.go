@@ -157,6 +157,7 @@ func TestVerifyMakesNothing(t *testing.T) {
 
 func TestOpensOnceItCan(t *testing.T) {
 	log := newFakeLog()
+	log.late = 3
 	log.err = errors.New("not now")
 	b := newBackend(t, log, nil)
 	if err := b.Open(within(t), 1); !errors.Is(err, log.err) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/state"
@@ -112,22 +113,37 @@ func (b *Backend) header(partitions int32) *header {
 	}
 }
 
+// news is how long brokers may take to know a topic that one of them has made.
+const (
+	news      = 30 * time.Second
+	newsPause = 50 * time.Millisecond
+)
+
 // ensure has the topic there, as it must be.
 func (b *Backend) ensure(ctx context.Context, partitions int32) error {
-	for made := false; ; made = true {
+	made := time.Time{}
+	for {
 		d, ok, err := b.o.Log.Describe(ctx)
 		switch {
 		case err != nil:
 			return err
 		case ok:
 			return CheckTopic(d, partitions)
-		case made:
-			return errors.New("it was made and is not there")
+		case made.IsZero():
+			if err := b.o.Log.Create(ctx, partitions, b.o.Replication, Settings()); err != nil {
+				return fmt.Errorf("make it: %w", err)
+			}
+			b.o.Logger.Info("topic made for a state", "state", b.o.Name, "topic", b.o.Topic, "partitions", partitions)
+			made = time.Now()
+		case time.Since(made) > news:
+			return fmt.Errorf("it was made, and for %v brokers have said that there is none", news)
+		default:
+			select {
+			case <-time.After(newsPause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		if err := b.o.Log.Create(ctx, partitions, b.o.Replication, Settings()); err != nil {
-			return fmt.Errorf("make it: %w", err)
-		}
-		b.o.Logger.Info("topic made for a state", "state", b.o.Name, "topic", b.o.Topic, "partitions", partitions)
 	}
 }
 
