@@ -9,7 +9,7 @@ import (
 
 const (
 	// BreatheBytes is how much may be appended between two calls of Breathe.
-	BreatheBytes = 64 << 10
+	BreatheBytes = 192 << 10
 	// backlog is how many bytes, in flight or waiting, are enough for senders
 	// to go on without us.
 	backlog = 1 << 20
