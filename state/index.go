@@ -120,7 +120,11 @@ func (x *index) grow(m *memory) {
 	case n > x.want:
 		n = x.want
 	}
-	x.lines = make([]line, n)
+	if n == x.want {
+		x.lines = m.pages.lines(n)
+	} else {
+		x.lines = make([]line, n)
+	}
 	// The ids are far apart: those of many lines are read at once.
 	var ids [growStep * linePlaces]ID
 	for len(old) > 0 {

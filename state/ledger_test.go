@@ -418,7 +418,11 @@ func TestManyInFlight(t *testing.T) {
 }
 
 func TestMemoryPerID(t *testing.T) {
-	if got := bytesPerID(t, 100_000); got > 64 {
-		t.Errorf("got %.1f bytes per remembered id, want at most 64", got)
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		if got := bytesPerID(t, n); got > 64 {
+			t.Errorf("%d ids: got %.1f bytes for each, want at most 64", n, got)
+		} else {
+			t.Logf("%d ids: %.1f bytes for each", n, got)
+		}
 	}
 }

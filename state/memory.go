@@ -13,6 +13,7 @@ func NewMemory(maxEntries int, maxBytes int64) Backend {
 
 func newMemory(key Key, maxEntries int, maxBytes int64) *memory {
 	m := &memory{key: key, max: maxEntries, values: values{max: maxBytes}}
+	m.pages.of = m
 	for i := range m.parts {
 		m.parts[i].want = linesFor((maxEntries + 1) / len(m.parts))
 	}
@@ -36,6 +37,7 @@ type memory struct {
 	// The index is cut in 256, so that growing it never holds the mutex for
 	// longer than one part takes.
 	parts   [256]index
+	pages   pages
 	chunks  []*[chunkEntries]entry
 	slots   uint32 // handed out so far; slot 0 is never used
 	free    uint32 // chain of freed slots, by next
@@ -100,7 +102,7 @@ func (m *memory) add(id ID) *entry {
 		m.free = m.at(slot).next
 	} else {
 		if m.slots++; int(m.slots/chunkEntries) == len(m.chunks) {
-			m.chunks = append(m.chunks, new([chunkEntries]entry))
+			m.chunks = append(m.chunks, m.pages.chunk(len(m.chunks)))
 		}
 		slot = m.slots
 	}
