@@ -443,10 +443,18 @@ func ackCode(r *klamm.Result) int32 {
 // finish frees the slots, wakes the Sends that wait and hands the callbacks on.
 func (a *acknowledger) finish(work []completed) {
 	a.notes, a.freed = a.notes[:0], a.freed[:0]
+	var outcomes [klamm.Failed + 1]int
+	for i := range work {
+		outcomes[work[i].result.Outcome]++
+	}
+	for outcome, n := range outcomes {
+		if n > 0 {
+			a.p.tally.complete(klamm.Outcome(outcome), n)
+		}
+	}
 	for i := range work {
 		c := &work[i]
 		sl := c.slot
-		a.p.tally.complete(c.result.Outcome, 1)
 		if sl.txn != 0 {
 			a.p.txn.count(c)
 		}

@@ -104,10 +104,11 @@ type lane struct {
 	current *block
 	spare   *block // nil while it is being judged
 	judging bool
-	lot     lot // of slots
-	sends   int // how many; see clock.renew
-	breath  int // bytes since produce.Pipeline.Breathe
-	inside  int // Sends that hold mu, or wait for their turn with a record
+	lot     lot         // of slots
+	ended   []completed // by verdicts of the block that is judged
+	sends   int         // how many; see clock.renew
+	breath  int         // bytes since produce.Pipeline.Breathe
+	inside  int         // Sends that hold mu, or wait for their turn with a record
 }
 
 // ackWants is what the lane's on_acknowledgement plugins ask for.
@@ -297,7 +298,34 @@ func (l *lane) judge(b *block) {
 			break
 		}
 	}
+	l.endAll()
 	l.placer.place(l, b)
+}
+
+// end notes that a verdict ended a record.
+func (l *lane) end(sl *slot, it *interceptor.Item, o klamm.Outcome) {
+	l.ended = append(l.ended, completed{slot: sl, result: klamm.Result{
+		Outcome: o, Topic: it.Record.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
+		Plugin: it.Plugin, Reason: it.Reason, Err: it.Err,
+	}})
+}
+
+// endAll hands on, at once, all records of a block that verdicts have ended, and
+// gives back their memory.
+func (l *lane) endAll() {
+	if len(l.ended) == 0 {
+		return
+	}
+	memory := 0
+	for i := range l.ended {
+		sl := l.ended[i].slot
+		memory += int(sl.reserved)
+		sl.reserved = 0
+	}
+	l.p.pipeline.Release(memory)
+	l.p.acker.queue.put(l.ended...)
+	clear(l.ended)
+	l.ended = l.ended[:0]
 }
 
 // settleVerdict notes the chain's verdict in the slot and completes the record
@@ -312,14 +340,13 @@ func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) bool {
 	if !it.Record.Timestamp.IsZero() {
 		sl.timestamp = it.Record.Timestamp.UnixMilli()
 	}
-	r := klamm.Result{Topic: it.Record.Topic, Partition: klamm.NoPartition, Plugin: it.Plugin, Reason: it.Reason}
-	switch r.Outcome = it.Outcome; it.Outcome {
+	switch it.Outcome {
 	case klamm.InFlight:
 	case klamm.Dropped:
 		if it.Wait != nil {
 			return l.wait(sl, it)
 		}
-		l.p.completeLocal(sl, r)
+		l.end(sl, it, klamm.Dropped)
 	case klamm.DeadLettered:
 		sl.more().dead = &deadVerdict{plugin: it.Plugin, reason: it.Reason}
 	default:
@@ -327,8 +354,7 @@ func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) bool {
 			l.holdOne(sl, it)
 			return false
 		}
-		r.Outcome, r.Err = klamm.Failed, it.Err
-		l.p.completeLocal(sl, r)
+		l.end(sl, it, klamm.Failed)
 	}
 	return true
 }
