@@ -1,6 +1,8 @@
 package host
 
 import (
+	"slices"
+
 	"github.com/klamm-io/klamm/host/internal/produce"
 )
 
@@ -71,8 +73,10 @@ func (pl *placer) gather(l *lane, t *placement, to int32) {
 		t.fail(l.p, to, err)
 		return
 	}
-	pl.group.recs = append(pl.group.recs, t.produceRecord(t.record.Timestamp.UnixMilli()))
-	pl.group.slots = append(pl.group.slots, t.slot)
+	g := &pl.group
+	g.recs = slices.Grow(g.recs, 1)[:len(g.recs)+1]
+	t.produce(&g.recs[len(g.recs)-1], t.record.Timestamp.UnixMilli())
+	g.slots = append(g.slots, t.slot)
 }
 
 // appendGroup appends the records of one partition, and fails those that are

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -80,7 +81,9 @@ func (pl *placer) place(l *lane, b *block) {
 		it := &b.batch.Items[i]
 		switch it.Outcome {
 		case klamm.InFlight:
-			todo = append(todo, placement{slot: b.slots[i], record: &it.Record, to: -1})
+			todo = slices.Grow(todo, 1)[:len(todo)+1]
+			t := &todo[len(todo)-1] // zero, as place leaves it
+			t.slot, t.record, t.to = b.slots[i], &it.Record, -1
 		case klamm.DeadLettered:
 			dead := interceptor.DeadLetterRecord(it, interceptor.Sent)
 			todo = append(todo, placement{slot: b.slots[i], record: &dead, dead: true, to: -1})
@@ -203,15 +206,13 @@ func (pl *placer) claimMemory(l *lane, t *placement) error {
 	return nil
 }
 
-// produceRecord is the record for the accumulator, which owns the reservation
-// from here on: it may complete the record before Append returns.
-func (t *placement) produceRecord(timestampMS int64) produce.Record {
-	rec := produce.Record{
-		TimestampMS: timestampMS, Key: t.record.Key, Value: t.record.Value, Headers: t.record.Headers,
-		Ref: uint64(t.slot.ref), Reserved: int(t.slot.reserved), Txn: uint32(t.slot.txn),
-	}
+// produce fills in the record for the accumulator, which owns the reservation
+// from here on: it may complete the record before Append returns. It is filled in
+// place, as a literal would be built elsewhere and copied.
+func (t *placement) produce(rec *produce.Record, timestampMS int64) {
+	rec.TimestampMS, rec.Key, rec.Value, rec.Headers = timestampMS, t.record.Key, t.record.Value, t.record.Headers
+	rec.Ref, rec.Reserved, rec.Txn = uint64(t.slot.ref), int(t.slot.reserved), uint32(t.slot.txn)
 	t.slot.reserved = 0
-	return rec
 }
 
 // choose is the order of DESIGN: explicit partition, partitioner, default.
@@ -241,7 +242,8 @@ func (pl *placer) handOver(l *lane, t *placement, to int32, topic *placeTopic, t
 	if err != nil {
 		return err
 	}
-	rec := t.produceRecord(timestampMS)
+	var rec produce.Record
+	t.produce(&rec, timestampMS)
 	if err := part.Append(&rec); err != nil {
 		t.slot.reserved = int32(rec.Reserved)
 		return err

@@ -179,7 +179,9 @@ func (s *slots) from(l *lot) *slot {
 	ref := l.refs[last]
 	l.refs = l.refs[:last]
 	sl := s.at(ref)
-	*sl = slot{ref: ref, group: l.group, rest: sl.rest}
+	// What accept does not write, field by field: a literal would be copied.
+	sl.ref, sl.group = ref, l.group
+	sl.special, sl.claimed = false, false
 	return sl
 }
 

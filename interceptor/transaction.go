@@ -3,6 +3,7 @@ package interceptor
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -145,10 +146,11 @@ func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fre
 	t.askedTTL = ttl
 	for i, it := range t.items[:n] {
 		if key := b.Key(i); key != nil && !t.meets(i, key, ttl) {
-			t.asked = append(t.asked, state.Asked{
-				Owner: state.Ref(it.Ref), Topic: it.Record.Topic, ID: key,
-				NowMS: t.space.ClockMS(it.Record.Timestamp, t.nowMS),
-			})
+			// In place: a literal would be built elsewhere and copied.
+			t.asked = slices.Grow(t.asked, 1)[:len(t.asked)+1]
+			a := &t.asked[len(t.asked)-1]
+			a.Owner, a.Topic, a.ID = state.Ref(it.Ref), it.Record.Topic, key
+			a.NowMS = t.space.ClockMS(it.Record.Timestamp, t.nowMS)
 			t.askers = append(t.askers, i)
 		}
 	}

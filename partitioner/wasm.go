@@ -231,16 +231,15 @@ func (w *WASM) encode(g *runtime.Generation, at, end int) int {
 	b.Reset(fields, now, false)
 	topic := b.AddTopic(r.topic.Name, int32(len(r.topic.Partitions)), r.topic.Epoch, r.avail, r.load)
 	n := 0
+	head := runtime.Head{Topic: topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset}
 	for ; at+n < end; n++ {
 		rec := r.recs[at+n]
 		if n > 0 && !b.Fits(bytesOf(rec, fields)) {
 			break
 		}
-		head := runtime.Head{
-			Topic: topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset, TimestampMS: now,
-			Key: rec.Key, Value: rec.Value, Ref: r.refs[at+n], Headers: len(rec.Headers),
-		}
-		if !rec.Timestamp.IsZero() {
+		head.Key, head.Value, head.Ref, head.Headers = rec.Key, rec.Value, r.refs[at+n], len(rec.Headers)
+		head.TimestampMS = now
+		if fields&abi.FieldTimestamp != 0 && !rec.Timestamp.IsZero() {
 			head.TimestampMS = rec.Timestamp.UnixMilli()
 		}
 		b.Append(&head)

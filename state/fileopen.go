@@ -171,7 +171,7 @@ func (r *restorer) remember(origin uint32, id ID, partition int32, offset, expir
 	if err := r.forget(id); err != nil {
 		return err
 	}
-	e := r.m.add(id)
+	e := r.m.add(&id)
 	e.origin, e.partition, e.offset, e.expiresMS = origin, partition, offset, expiresMS
 	b.usage.Entries++
 	for ; gone > 0; gone-- {

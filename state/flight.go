@@ -148,7 +148,9 @@ func (f *flight) claim(o uint32, id *ID, space uint32, ttlMS int64) {
 		f.growIDs()
 	}
 	head, first := f.headOfID(id), f.owners[o].claims
-	f.claims[c] = claim{id: *id, ttlMS: ttlMS, space: space, owner: o, next: first, chain: *head}
+	n := &f.claims[c] // in place: a literal would be built elsewhere and copied
+	n.id, n.ttlMS, n.space, n.owner = *id, ttlMS, space, o
+	n.prev, n.next, n.chain = 0, first, *head
 	if first != 0 {
 		f.claims[first].prev = c
 	}

@@ -23,7 +23,7 @@ func TestIndexModel(t *testing.T) {
 				if slot := m.find(&id); slot != 0 {
 					t.Fatalf("%v is not there, got slot %d", id, slot)
 				}
-				m.add(id)
+				m.add(&id)
 				has[m.newest] = id
 			},
 			"remove": func(t *rapid.T) {

@@ -96,7 +96,7 @@ func (m *memory) part(id *ID) *index { return &m.parts[id[1]>>56] }
 func (m *memory) find(id *ID) uint32 { return m.part(id).find(id, m) }
 
 // add makes an entry for id as the newest.
-func (m *memory) add(id ID) *entry {
+func (m *memory) add(id *ID) *entry {
 	slot := m.free
 	if slot != 0 {
 		m.free = m.at(slot).next
@@ -107,7 +107,7 @@ func (m *memory) add(id ID) *entry {
 		slot = m.slots
 	}
 	e := m.at(slot)
-	*e = entry{id: id, prev: m.newest}
+	e.id, e.prev, e.next = *id, m.newest, 0
 	if m.newest != 0 {
 		m.at(m.newest).next = slot
 	} else {
@@ -257,7 +257,7 @@ func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {
 }
 
 func (b *memoryBucket) Remember(id ID, at Position, expiresMS, nowMS int64) error {
-	e := b.m.add(id)
+	e := b.m.add(&id)
 	e.expiresMS, e.partition, e.offset = expiresMS, at.Partition, at.Offset
 	e.origin = b.origin(at.Topic)
 	b.usage.Entries++
