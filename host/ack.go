@@ -82,6 +82,7 @@ type acknowledger struct {
 	claimed  bool // there were claims since the ledger was flushed
 	owners   []state.Ref
 	offsets  []int64
+	read     int32 // kept so that the compiler keeps the readings of begin
 	fates    []state.Settlement
 	resolved []state.Resolution
 }
@@ -202,6 +203,7 @@ func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 	a.batches = append(a.batches, b)
 	b.calls = slices.Grow(b.calls[:0], len(b.Refs))[:len(b.Refs)]
 	unknown := errors.Is(b.Err, klamm.ErrOutcomeUnknown)
+	a.read = a.p.slots.readAll(b.Refs)
 	for i, ref := range b.Refs {
 		sl := a.p.slots.at(state.Ref(ref))
 		if b.RecordErrs != nil || sl.lane.wants.any || sl.txn != 0 || sl.seen().dead != nil {

@@ -161,6 +161,15 @@ func (s *slots) fill(l *lot) {
 	}
 }
 
+// readAll reads the slots of records in flight, which are in no cache any more,
+// all at once. The sum means nothing.
+func (s *slots) readAll(refs []uint64) (sum int32) {
+	for _, ref := range refs {
+		sum += s.at(state.Ref(ref)).reserved
+	}
+	return sum
+}
+
 // giveBack takes a lot's slots back.
 func (s *slots) giveBack(l *lot) {
 	s.mu.Lock()

@@ -17,7 +17,7 @@ func (r *run) apply(p *place, gen *generation, it *Item, v *runtime.Verdict) (ki
 	switch v.Code {
 	case abi.Drop:
 		r.end(p, gen, it, klamm.Dropped, v)
-		r.tally.drop(v.Reason, gen.reason(v.Reason))
+		r.tally.drop(v.Reason, gen.reasonOf(v.Reason))
 	case abi.Fail:
 		r.end(p, gen, it, klamm.Failed, v)
 		it.Err = p.errorOf(errors.New(it.Reason))
@@ -41,7 +41,7 @@ func (r *run) apply(p *place, gen *generation, it *Item, v *runtime.Verdict) (ki
 func (r *run) end(p *place, gen *generation, it *Item, o klamm.Outcome, v *runtime.Verdict) {
 	r.ended(p, gen, it, o)
 	it.ReasonCode = v.Reason
-	it.Reason = reasonText(v.Reason, gen.reason(v.Reason), v.Text)
+	it.Reason = reasonText(v.Reason, gen.reasonOf(v.Reason), v.Text)
 }
 
 // ended notes what ended a record's way and where.

@@ -34,6 +34,19 @@ type generation struct {
 	hooks   abi.HookMask
 	fields  [abi.HookCount]abi.Fields
 	reason  func(code uint16) string
+	why     struct { // what reasonOf was asked last
+		code uint16
+		name string
+	}
+}
+
+// reasonOf is reason, which nearly always is asked about the one of before. It
+// is for the lane that judges.
+func (g *generation) reasonOf(code uint16) string {
+	if w := &g.why; w.name == "" || w.code != code {
+		w.code, w.name = code, g.reason(code)
+	}
+	return g.why.name
 }
 
 // guest is a lane's instance of a plugin and the host's side of it. Its lock is

@@ -136,12 +136,17 @@ func bytesPerID(tb testing.TB, n int) float64 {
 		tb.Fatal(err)
 	}
 	s := space(tb, l, "ids", "dedup", state.SpaceOptions{})
-	id := make([]byte, 8)
-	for i := range n {
-		binary.LittleEndian.PutUint64(id, uint64(i))
-		s.Claim(1, "orders", id, time.Hour, 1)
-		l.Settle(1, state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1})
+	const block = 500
+	asked, refs, offsets := make([]state.Asked, block), make([]state.Ref, block), make([]int64, block)
+	for i := 0; i < n; i += block {
+		for j := range block {
+			refs[j] = state.Ref(j + 1)
+			asked[j] = state.Asked{Owner: refs[j], Topic: "orders", ID: binary.LittleEndian.AppendUint64(nil, uint64(i+j)), NowMS: 1}
+		}
+		s.ClaimAll(asked, time.Hour, nil)
+		l.SettleSame(refs, offsets, state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "orders"}, NowMS: 1}, nil)
 	}
+	asked, refs, offsets = nil, nil, nil
 	goruntime.GC()
 	goruntime.ReadMemStats(&after)
 	if got := l.Stats()[0].Entries; got != n {

@@ -10,11 +10,11 @@ package state
 type flight struct {
 	byID   []uint32 // heads, by the low bits of the ID
 	claims []claim
-	freeC  uint32
+	freeC  free
 
 	byRef  []uint32 // heads, by the low bits of the reference
 	owners []owner
-	freeO  uint32
+	freeO  free
 }
 
 // claim is one pending id.
@@ -53,6 +53,22 @@ type waiter struct {
 	plugin string
 }
 
+// free is the slots that are free, the one that was freed last on top. A list
+// through the slots themselves would be waited for at each step, as what was free
+// for a while is in no cache.
+type free []uint32
+
+// pop returns a free slot, 0 where there is none.
+func (f *free) pop() uint32 {
+	last := len(*f) - 1
+	if last < 0 {
+		return 0
+	}
+	slot := (*f)[last]
+	*f = (*f)[:last]
+	return slot
+}
+
 const flightStart = 64 // heads; a power of two
 
 func newFlight() flight {
@@ -89,16 +105,14 @@ func (f *flight) enter(ref Ref) uint32 {
 	if o := f.owner(ref); o != 0 {
 		return o
 	}
-	o := f.freeO
-	if o != 0 {
-		f.freeO = f.owners[o].chain
-	} else {
+	o := f.freeO.pop()
+	if o == 0 {
 		o = uint32(len(f.owners))
 		f.owners = append(f.owners, owner{})
 		f.growRefs()
 	}
 	head := f.headOfRef(ref)
-	f.owners[o] = owner{ref: ref, chain: *head}
+	f.owners[o].ref, f.owners[o].chain = ref, *head // the rest is zero
 	*head = o
 	return o
 }
@@ -126,8 +140,8 @@ func (f *flight) leave(o uint32) {
 		at = &f.owners[*at].chain
 	}
 	*at = f.owners[o].chain
-	f.owners[o] = owner{chain: f.freeO}
-	f.freeO = o
+	f.owners[o] = owner{}
+	f.freeO = append(f.freeO, o)
 }
 
 // leaveIdle is leave for a record that may still be needed.
@@ -139,10 +153,8 @@ func (f *flight) leaveIdle(o uint32) {
 }
 
 func (f *flight) claim(o uint32, id *ID, space uint32, ttlMS int64) {
-	c := f.freeC
-	if c != 0 {
-		f.freeC = f.claims[c].chain
-	} else {
+	c := f.freeC.pop()
+	if c == 0 {
 		c = uint32(len(f.claims))
 		f.claims = append(f.claims, claim{})
 		f.growIDs()
@@ -189,8 +201,8 @@ func (f *flight) release(c uint32) {
 	if old.next != 0 {
 		f.claims[old.next].prev = old.prev
 	}
-	*old = claim{chain: f.freeC}
-	f.freeC = c
+	*old = claim{}
+	f.freeC = append(f.freeC, c)
 }
 
 func (f *flight) crowdOf(o uint32) *crowd {

@@ -215,7 +215,8 @@ func (b *memoryBucket) warmFind(ids []ID, known []bool) {
 		}
 		var slot uint32
 		slot, known[i] = x.likely(&ids[i])
-		read += m.at(slot).origin
+		e := m.at(slot)
+		read += uint32(e.id[0]) + e.next // both ends: it may be on two lines
 	}
 	m.read = read
 }

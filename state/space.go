@@ -55,7 +55,9 @@ func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, now
 	ms := s.lifetime(ttl, nowMS)
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
-	return s.claim(owner, key, ms, nowMS)
+	var a Answer
+	s.claim(owner, &key, ms, nowMS, &a)
+	return a
 }
 
 // Asked is one claim of ClaimAll, as the parameters of Claim are, and its
@@ -110,7 +112,8 @@ func (s *Space) claimLot(asked []Asked, first int, ttl time.Duration, met []Met)
 			q.Code, q.Fresh = New, true
 			continue
 		}
-		a := s.claim(q.Owner, q.key, ms, q.NowMS)
+		var a Answer
+		s.claim(q.Owner, &q.key, ms, q.NowMS, &a)
 		q.Code, q.Fresh = a.Code, a.Fresh
 		switch a.Code {
 		case Confirmed, Pending:
@@ -132,53 +135,55 @@ func (s *Space) own(ref Ref, id *ID, lifetime int64) {
 	s.pending++
 }
 
-// claim is Claim under the mutex.
-func (s *Space) claim(owner Ref, key ID, ms, nowMS int64) Answer {
+// claim is Claim under the mutex. It writes the answer into a, which is zero.
+func (s *Space) claim(owner Ref, key *ID, ms, nowMS int64, a *Answer) {
 	s.claims++
-	a, o := s.ask(owner, key, ms, nowMS)
-	if a.Code == Pending {
-		a.Wait = &Wait{space: s, claimant: owner, id: key, ttlMS: ms, nowMS: nowMS}
+	if o := s.ask(owner, key, ms, nowMS, a); a.Code == Pending {
+		a.Wait = &Wait{space: s, claimant: owner, id: *key, ttlMS: ms, nowMS: nowMS}
 		s.l.flight.list(a.Wait, o)
 	}
-	return a
 }
 
-// ask is Claim under the mutex. It returns the record that owns a pending id.
-func (s *Space) ask(ref Ref, id ID, ttl, nowMS int64) (Answer, uint32) {
+// ask is claim without a Wait. It returns the record that owns a pending id.
+func (s *Space) ask(ref Ref, id *ID, ttl, nowMS int64, a *Answer) (owner uint32) {
 	if s.l.closed {
-		s.refusal = errClosed(s.state)
-		return Answer{Code: Refused}, 0
+		a.Code, s.refusal = Refused, errClosed(s.state)
+		return 0
 	}
 	f := &s.l.flight
-	if c := f.claimed(&id); c != 0 {
+	if c := f.claimed(id); c != 0 {
 		o := f.claims[c].owner
 		if f.owners[o].ref == ref {
-			return Answer{Code: New}, 0
+			a.Code = New
+			return 0
 		}
 		s.pendingHits++
-		return Answer{Code: Pending}, o
+		a.Code = Pending
+		return o
 	}
-	at, ok, err := s.find(ref, id, nowMS)
-	if err != nil {
-		return s.unanswered(err), 0
-	}
-	if ok {
+	at, ok, err := s.find(ref, *id, nowMS)
+	switch {
+	case err != nil:
+		a.Code = s.unanswered(err)
+	case ok:
 		s.hits++
-		return Answer{Code: Confirmed, At: at}, 0
+		a.Code, a.At = Confirmed, at
+	default:
+		s.own(ref, id, ttl)
+		a.Code, a.Fresh = New, true
 	}
-	s.own(ref, &id, ttl)
-	return Answer{Code: New, Fresh: true}, 0
+	return 0
 }
 
 // unanswered is the answer of a backend that has none.
-func (s *Space) unanswered(err error) Answer {
+func (s *Space) unanswered(err error) int32 {
 	s.errors++
 	if s.pass && errors.Is(err, ErrUnavailable) {
 		s.bypassed++
-		return Answer{Code: New}
+		return New
 	}
 	s.refusal = fmt.Errorf("state %q: %w", s.state, err)
-	return Answer{Code: Refused}
+	return Refused
 }
 
 // Refusal is why the last claim that was Refused was.

@@ -150,7 +150,8 @@ func (l *Ledger) share(ref Ref, fate *Settlement) {
 // askAgain claims the id of a void wait anew.
 func (l *Ledger) askAgain(w *Wait, plugin string) (Resolution, bool) {
 	w.state = waitDone
-	a, o := w.space.ask(w.claimant, w.id, w.ttlMS, w.nowMS)
+	var a Answer
+	o := w.space.ask(w.claimant, &w.id, w.ttlMS, w.nowMS, &a)
 	switch a.Code {
 	case Pending:
 		return l.join(o, w, plugin)
