@@ -45,9 +45,11 @@ type memory struct {
 	newest  uint32
 	count   int
 	origins []origin
-	walks   []*walk  // that are under way; nearly always none
-	gone    func(ID) // told of each id that goes by age or count; or nil
-	read    uint32   // kept so that the compiler keeps the readings of warmer
+	walks   []*walk        // that are under way; nearly always none
+	gone    func(ID)       // told of each id that goes by age or count; or nil
+	few     [lotMax]uint32 // of warmFind
+	old     [lotMax]ID     // of warmRemember
+	read    uint32         // kept so that the compiler keeps the readings of warmer
 
 	values values
 }
@@ -206,7 +208,9 @@ func (b *memoryBucket) warmFind(ids []ID, known []bool) {
 		return
 	}
 	m.lookAll(ids)
-	read := uint32(0)
+	// The few entries that there are to be read are gathered first: so many can
+	// be under way only as one loop has that does nothing else.
+	n := 0
 	for i := range ids {
 		x := m.part(&ids[i])
 		if x.used == 0 {
@@ -215,6 +219,13 @@ func (b *memoryBucket) warmFind(ids []ID, known []bool) {
 		}
 		var slot uint32
 		slot, known[i] = x.likely(&ids[i])
+		m.few[n] = slot
+		if slot != 0 {
+			n++
+		}
+	}
+	read := uint32(0)
+	for _, slot := range m.few[:n] {
 		e := m.at(slot)
 		read += uint32(e.id[0]) + e.next // both ends: it may be on two lines
 	}
@@ -234,13 +245,13 @@ func (m *memory) lookAll(ids []ID) {
 func (b *memoryBucket) warmRemember(ids []ID) {
 	m := b.m
 	m.lookAll(ids)
-	read := m.read
-	for slot, n := m.oldest, m.count+len(ids)-m.max; slot != 0 && n > 0; n-- {
+	n := 0
+	for slot := m.oldest; slot != 0 && n < m.count+len(ids)-m.max && n < lotMax; n++ {
 		e := m.at(slot)
-		read += m.look(&e.id)
+		m.old[n] = e.id
 		slot = e.next
 	}
-	m.read = read
+	m.lookAll(m.old[:n])
 }
 
 func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {
