@@ -33,8 +33,8 @@ type claim struct {
 	expiresMS int64
 }
 
-func keyOf(id state.ID) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(make([]byte, 0, keySize), id[0]), id[1])
+func appendKey(b []byte, id state.ID) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, id[0]), id[1])
 }
 
 func (c *claim) append(b []byte) []byte {

@@ -1,7 +1,13 @@
 package kafka
 
+import (
+	"github.com/klamm-io/klamm/state"
+)
+
 // FakeLog is for the suite, which is in a package of its own.
 type FakeLog = fakeLog
+
+func keyOf(id state.ID) []byte { return appendKey(nil, id) }
 
 // NewFakeLog returns an empty one.
 func NewFakeLog() *FakeLog { return newFakeLog() }

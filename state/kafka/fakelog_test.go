@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -102,7 +103,8 @@ func (t *fakeTxn) append(w Write) int64 {
 	t.log.mu.Lock()
 	defer t.log.mu.Unlock()
 	t.touched[w.Partition] = true
-	return t.log.append(w.Partition, w.Key, w.Value, t)
+	// The writes' bytes are the backend's.
+	return t.log.append(w.Partition, bytes.Clone(w.Key), bytes.Clone(w.Value), t)
 }
 
 // mark writes the marker of one partition. committed must be decided.

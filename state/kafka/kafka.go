@@ -76,7 +76,9 @@ type Backend struct {
 	key     state.Key // zero until Open has found it
 	limit   int       // ids of one partition
 	parts   map[int32]*part
-	staged  map[state.ID]*staged
+	staged  map[state.ID]place
+	writes  []Write // of Take
+	arena   []byte  // their bytes
 	buckets map[string]*bucket
 	health  state.Health
 }
@@ -102,7 +104,7 @@ func New(o Options) *Backend {
 	}
 	b := &Backend{
 		o: o, values: state.NewMemory(1, o.MaxBytes), parts: make(map[int32]*part),
-		staged: make(map[state.ID]*staged), buckets: make(map[string]*bucket),
+		staged: make(map[state.ID]place), buckets: make(map[string]*bucket),
 	}
 	b.health.Where, b.health.Size, b.health.Synced = "topic "+o.Topic, -1, -1
 	b.ctx, b.stop = context.WithCancel(context.Background())
@@ -203,12 +205,16 @@ func (u *bucket) Remember(id state.ID, at state.Position, _, nowMS int64) error 
 	b := u.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.staged[id]
-	if s == nil || s.claim.at != at || s.claim.plugin != u.plugin {
+	in, ok := b.staged[id]
+	if !ok {
+		return nil
+	}
+	c := &in.part.staged[in.i].claim
+	if c.at != at || c.plugin != u.plugin {
 		return nil
 	}
 	delete(b.staged, id)
-	return s.part.window.Put(u.plugin, id, at, s.claim.expiresMS, nowMS)
+	return in.part.window.Put(u.plugin, id, at, c.expiresMS, nowMS)
 }
 
 // Usage adds the partitions up.

@@ -21,7 +21,7 @@ type part struct {
 	// tombstone in the next transaction.
 	gone   map[state.ID]struct{}
 	buried []state.ID // of them, those whose tombstones are in the open transaction
-	staged []*staged  // in the order of the log
+	staged []staged   // in the order of the log
 
 	done         chan struct{} // closed when the reading ends
 	cancel       context.CancelFunc
@@ -41,9 +41,14 @@ const (
 
 // staged is an id of the open transaction.
 type staged struct {
-	part  *part
 	id    state.ID
 	claim claim
+}
+
+// place is where an id is staged: the last time, should it be twice.
+type place struct {
+	part *part
+	i    int
 }
 
 // goneMax bounds the ids that wait for a tombstone. Those above it are met again
@@ -157,12 +162,11 @@ func (b *Backend) retire(p *part) {
 
 // unstage forgets what the open transaction has of a partition.
 func (b *Backend) unstage(p *part) {
-	for _, s := range p.staged {
-		if b.staged[s.id] == s {
-			delete(b.staged, s.id)
+	for i := range p.staged {
+		if id := p.staged[i].id; b.staged[id] == (place{p, i}) {
+			delete(b.staged, id)
 		}
 	}
-	clear(p.staged)
 	p.staged, p.buried = p.staged[:0], p.buried[:0]
 }
 
@@ -175,9 +179,8 @@ func (b *Backend) Stage(partition int32, plugin string, id state.ID, at state.Po
 	if p == nil || p.phase != ready {
 		return
 	}
-	s := &staged{part: p, id: id, claim: claim{plugin: plugin, at: at, expiresMS: expiresMS}}
-	p.staged = append(p.staged, s)
-	b.staged[id] = s
+	b.staged[id] = place{p, len(p.staged)}
+	p.staged = append(p.staged, staged{id, claim{plugin: plugin, at: at, expiresMS: expiresMS}})
 }
 
 // Write is one record of the open transaction: an id, or the tombstone of one.
@@ -188,35 +191,50 @@ type Write struct {
 
 // Take returns what the open transaction has to write to the topic before it is
 // committed: what was staged, and tombstones of ids that have left the window.
-// Each partition's records are to be written in this order.
+// Each partition's records are to be written in this order. What it returns is
+// valid until the next call.
 func (b *Backend) Take() []Write {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var all []Write
+	b.writes, b.arena = b.writes[:0], b.arena[:0]
 	for _, p := range b.parts {
-		if p.phase == ready {
-			all = b.bury(p, all)
-			for _, s := range p.staged {
-				all = append(all, Write{p.id, keyOf(s.id), s.claim.append(nil)})
-			}
+		if p.phase != ready {
+			continue
+		}
+		b.bury(p)
+		for i := range p.staged {
+			b.write(p.id, p.staged[i].id, &p.staged[i].claim)
 		}
 	}
-	return all
+	return b.writes
+}
+
+// write adds a record to those of Take; c is nil for a tombstone. Bytes that the
+// arena was moved from stay where they are.
+func (b *Backend) write(partition int32, id state.ID, c *claim) {
+	from := len(b.arena)
+	b.arena = appendKey(b.arena, id)
+	to := len(b.arena)
+	w := Write{Partition: partition, Key: b.arena[from:to:to]}
+	if c != nil {
+		b.arena = c.append(b.arena)
+		w.Value = b.arena[to:len(b.arena):len(b.arena)]
+	}
+	b.writes = append(b.writes, w)
 }
 
 // bury makes tombstones.
-func (b *Backend) bury(p *part, all []Write) []Write {
+func (b *Backend) bury(p *part) {
 	p.buried = p.buried[:0]
 	for id := range p.gone {
 		if len(p.buried) >= buryMost+len(p.staged) {
 			break
 		}
 		p.buried = append(p.buried, id)
-		if b.staged[id] == nil && !p.window.Has(id) { // else it is back
-			all = append(all, Write{p.id, keyOf(id), nil})
+		if _, back := b.staged[id]; !back && !p.window.Has(id) {
+			b.write(p.id, id, nil)
 		}
 	}
-	return all
 }
 
 // Committed tells that the transaction is, and that its ids are remembered. next
@@ -233,8 +251,8 @@ func (b *Backend) Committed(next map[int32]int64) {
 				delete(p.gone, id)
 			}
 		}
-		for _, s := range p.staged { // none: all were settled
-			if b.staged[s.id] == s {
+		for i := range p.staged { // none: all were settled
+			if s := &p.staged[i]; b.staged[s.id] == (place{p, i}) {
 				_ = p.window.Put(s.claim.plugin, s.id, s.claim.at, s.claim.expiresMS, 0) // memory refuses no id
 			}
 		}

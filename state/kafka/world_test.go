@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -313,7 +314,7 @@ func (h *process) commit() {
 		}
 		if w.bug == outsideOfTxn {
 			w.log.mu.Lock()
-			next[write.Partition] = w.log.append(write.Partition, write.Key, write.Value, nil) + 1
+			next[write.Partition] = w.log.append(write.Partition, bytes.Clone(write.Key), bytes.Clone(write.Value), nil) + 1
 			w.log.mu.Unlock()
 			continue
 		}
