@@ -57,17 +57,21 @@ func (h *Host) Consumer(topics ...string) (*Consumer, error) {
 //
 // Run is called once.
 func (c *Consumer) Run(ctx context.Context, f Handler) error {
-	c.c.deliver = func(ctx context.Context, _ klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
+	c.c.deliver = func(ctx context.Context, d *delivery, it *interceptor.Item) error {
 		switch it.Outcome {
 		case klamm.DeadLettered:
-			return c.h.producer.sendDeadLetter(ctx, c.h.chains.bare, it, done, fail)
+			return c.h.producer.sendDeadLetter(ctx, c.h.chains.bare, it, d.done, d.fail)
 		case klamm.Failed:
 			return fmt.Errorf("consume %s/%d@%d: %w", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
 		}
-		if err := f(ctx, &it.Record); err != nil {
+		rec := d.read
+		if rec == nil {
+			rec = &it.Record
+		}
+		if err := f(ctx, rec); err != nil {
 			return err
 		}
-		done(klamm.Result{Outcome: klamm.Written})
+		d.done(klamm.Result{Outcome: klamm.Written})
 		return nil
 	}
 	return c.c.run(ctx)

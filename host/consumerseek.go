@@ -134,7 +134,7 @@ func (c *consumption) Sought(tp klamm.TopicPartition, offset int64, forget func(
 	awaitDrained(ctx, old)
 	c.mu.Lock()
 	forget()
-	pr := newProgress()
+	pr := c.newProgress(tp)
 	pr.position = offset
 	c.parts[tp] = pr
 	if old.inFlight() > 0 {

@@ -33,11 +33,11 @@ type consumption struct {
 	commits atomic.Int64
 	ended   atomic.Bool // every end is reached
 
-	// deliver takes one record over. It calls done or fail once, now or later,
+	// deliver takes one record over. It calls d.done or d.fail once, now or later,
 	// on any goroutine, or returns an error and calls neither. A failure stops
 	// the consumption: what is not completed is not committed, so that nothing
 	// is lost; errPartitionGone does not stop it, for the next owner has the record.
-	deliver func(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error
+	deliver func(ctx context.Context, d *delivery, it *interceptor.Item) error
 
 	// commitAll, if it is set, takes the place of commits, and beforeRevoke of those
 	// before partitions go. gate lets reading go on. soon asks for a commit.
@@ -56,6 +56,10 @@ type consumption struct {
 
 	sheets *sheets // of a copy
 
+	// plain is that no plugin sees what is read: records need no block then, and
+	// are delivered as they were fetched.
+	plain bool
+
 	stop context.CancelCauseFunc
 
 	mu     sync.Mutex
@@ -71,6 +75,7 @@ type consumeLane struct {
 	mu    sync.Mutex
 	link  *interceptor.Lane
 	batch interceptor.Batch
+	item  interceptor.Item // of plain records, which have nothing to say in it
 }
 
 // revokeGrace bounds how long a rebalance waits for records in flight. What is
@@ -107,7 +112,8 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 	c.mu.Lock()
 	for topic, ids := range parts {
 		for _, id := range ids {
-			pr, tp := newProgress(), klamm.TopicPartition{Topic: topic, Partition: id}
+			tp := klamm.TopicPartition{Topic: topic, Partition: id}
+			pr := c.newProgress(tp)
 			c.parts[tp] = pr
 			if c.paused {
 				c.group.Pause(tp)
@@ -277,6 +283,9 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	}
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
+	if c.plain {
+		return c.straight(ctx, pr, recs)
+	}
 	b := &c.lane.batch
 	b.Reset()
 	b.NowMS, b.Topics = c.h.clock.nowMS(), c.h.producer.facts
@@ -288,17 +297,46 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 		defer c.h.reads.begin(first, len(recs), tp.Partition)()
 	}
 	c.lane.link.OnConsume(ctx, b)
+	all := make([]delivery, len(b.Items))
 	for i := range b.Items {
 		if pr.sought.Load() {
 			c.passOver(tp, b.Items[i:], errSought)
 			return nil
 		}
-		if err := c.one(ctx, tp, pr, &b.Items[i], recs[i].Offset); err != nil {
+		d, it := &all[i], &b.Items[i]
+		d.begin(pr, recs[i].Offset)
+		if it.Claimed {
+			d.ref = state.Ref(it.Ref)
+		}
+		if err := c.one(ctx, d, it); err != nil {
 			c.passOver(tp, b.Items[i+1:], err)
 			return err
 		}
 	}
 	return nil
+}
+
+// straight delivers records that no plugin sees.
+func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.Record) error {
+	all := make([]delivery, len(recs))
+	for i := range recs {
+		if pr.sought.Load() {
+			return nil
+		}
+		d := &all[i]
+		d.begin(pr, recs[i].Offset)
+		d.read = &recs[i]
+		if err := c.one(ctx, d, &c.lane.item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *consumption) newProgress(tp klamm.TopicPartition) *progress {
+	pr := newProgress()
+	pr.c, pr.tp = c, tp
+	return pr
 }
 
 // Skipped implements consume.Skipper.
@@ -316,57 +354,20 @@ var (
 	_ consume.Skipper = (*consumption)(nil)
 )
 
-// one follows a record to its completion. A drop in on_consume is final here,
-// also where it duplicates a record in flight: that record is read again unless
-// it completes, so nothing can be lost.
-func (c *consumption) one(ctx context.Context, tp klamm.TopicPartition, pr *progress, it *interceptor.Item, offset int64) error {
-	number := pr.begin(offset)
-	c.tally.accept(1)
-	ref := state.Ref(0)
-	if it.Claimed {
-		ref = state.Ref(it.Ref)
-	}
-	// A record that will not be committed here is read again. Claims that it kept
-	// would make it a duplicate of itself then.
-	release := func(why error) {
-		if ref != 0 {
-			c.h.settleClaims(tp, []progressClaim{{ref: ref, offset: offset}}, klamm.Failed, why)
-		}
-	}
-	done := func(r klamm.Result) {
-		if c.sheets != nil { // first: what is done may be committed at once
-			c.sheets.add(tp, &r)
-		}
-		counts, follows := pr.done(number, ref)
-		if counts {
-			c.tally.complete(r.Outcome, 1)
-		}
-		if !follows {
-			release(errPartitionGone)
-		}
-	}
+// one hands a record on, to be followed to its completion. A drop in on_consume is
+// final here, also where it duplicates a record in flight: that record is read
+// again unless it completes, so nothing can be lost.
+func (c *consumption) one(ctx context.Context, d *delivery, it *interceptor.Item) error {
 	if it.Outcome == klamm.Dropped {
 		if it.Wait != nil {
 			it.Wait.Cancel()
 		}
-		done(klamm.Result{Outcome: klamm.Dropped, Plugin: it.Plugin, Reason: it.Reason})
+		d.done(klamm.Result{Outcome: klamm.Dropped, Plugin: it.Plugin, Reason: it.Reason})
 		return nil
 	}
-	err := c.deliver(ctx, tp, it, done, func(err error) {
-		if errors.Is(err, errPartitionGone) {
-			release(err)
-			pr.fail()
-			return
-		}
-		c.failed.CompareAndSwap(nil, &err)
-		release(err)
-		pr.fail()
-		c.stop(err)
-	})
+	err := c.deliver(ctx, d, it)
 	if err != nil {
-		c.failed.CompareAndSwap(nil, &err)
-		release(err)
-		pr.fail()
+		d.lost(err)
 	}
 	return err
 }

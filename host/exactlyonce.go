@@ -432,7 +432,10 @@ func (p *pipeline) inTurn(ctx context.Context, r heldRecord) error {
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
-	return r.send(ctx)
+	if r.aside != nil {
+		return p.setAside(ctx, r.aside, r.d.done, r.d.fail)
+	}
+	return p.sendOnce(ctx, r.d)
 }
 
 func (p *pipeline) holdBack(r heldRecord) {
@@ -443,29 +446,30 @@ func (p *pipeline) holdBack(r heldRecord) {
 
 // forwardOnce is forward within transactions. A record that goes past the chain's
 // lane waits until those before it have been judged there: they may hold it back.
-func (p *pipeline) forwardOnce(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
+func (p *pipeline) forwardOnce(ctx context.Context, d *delivery, it *interceptor.Item) error {
 	p.once.read++
-	r := heldRecord{number: p.once.read, tp: from, fail: fail}
+	d.turn = p.once.read
 	if it.Outcome == klamm.InFlight {
-		rec := cloneRecord(&it.Record)
-		r.send = func(ctx context.Context) error {
-			return p.accept(ctx, rec, func(res klamm.Result) {
-				if errors.Is(res.Err, errHeldBack) {
-					p.holdBack(r)
-					return
-				}
-				p.completed(rec, res, done, fail)
-			})
-		}
-		return p.inTurn(ctx, r)
+		d.keep(it)
+		return p.inTurn(ctx, heldRecord{d: d})
 	}
 	for _, l := range p.chain.lanes {
 		l.run()
 	}
-	dead := *it
-	dead.Record = *cloneRecord(&it.Record)
-	r.send = func(ctx context.Context) error { return p.setAside(ctx, &dead, done, fail) }
-	return p.inTurn(ctx, r)
+	aside := *it
+	aside.Record = *cloneRecord(&it.Record)
+	return p.inTurn(ctx, heldRecord{d, &aside})
+}
+
+// sendOnce sends a record that may be held back.
+func (p *pipeline) sendOnce(ctx context.Context, d *delivery) error {
+	return p.accept(ctx, d.read, func(r klamm.Result) {
+		if errors.Is(r.Err, errHeldBack) {
+			p.holdBack(heldRecord{d: d})
+			return
+		}
+		p.completed(d, r)
+	})
 }
 
 // complete waits until everything that was delivered is completed or held back.

@@ -40,10 +40,8 @@ type holdBack struct {
 
 // heldRecord is one of them, by its place in the order of reading.
 type heldRecord struct {
-	number uint64
-	tp     klamm.TopicPartition
-	send   func(context.Context) error
-	fail   func(error)
+	d     *delivery
+	aside *interceptor.Item // a verdict that lets it not pass; nil: it is sent
 }
 
 // Pauses between the tries.
@@ -76,7 +74,7 @@ func (h *holdBack) take() []heldRecord {
 	defer h.mu.Unlock()
 	all := h.held
 	h.held = nil
-	slices.SortFunc(all, func(a, b heldRecord) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(all, func(a, b heldRecord) int { return cmp.Compare(a.d.turn, b.d.turn) })
 	h.on.Store(false)
 	return all
 }
@@ -103,9 +101,9 @@ func (h *holdBack) drop(parts map[string][]int32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.held = slices.DeleteFunc(h.held, func(r heldRecord) bool {
-		gone := slices.Contains(parts[r.tp.Topic], r.tp.Partition)
+		gone := slices.Contains(parts[r.d.pr.tp.Topic], r.d.pr.tp.Partition)
 		if gone {
-			r.fail(errPartitionGone)
+			r.d.fail(errPartitionGone)
 		}
 		return gone
 	})

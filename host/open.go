@@ -60,7 +60,7 @@ func (h *Host) newConsumption(group, instance string, topics []string, run *chai
 	}
 	c := &consumption{
 		h: h, name: group, groupID: group, log: h.log, every: every, lane: &consumeLane{link: link},
-		parts: map[klamm.TopicPartition]*progress{},
+		parts: map[klamm.TopicPartition]*progress{}, plain: len(h.cfg.Chain[run.name].OnConsume) == 0,
 	}
 	c.group, err = consume.NewGroup(h.cluster, &h.cfg.Consumer, group, instance, topics, c, h.log)
 	if err != nil {

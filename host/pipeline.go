@@ -236,17 +236,14 @@ func (p *pipeline) close() error {
 }
 
 // forward sends one record that on_consume let pass.
-func (p *pipeline) forward(ctx context.Context, from klamm.TopicPartition, it *interceptor.Item, done func(klamm.Result), fail func(error)) error {
+func (p *pipeline) forward(ctx context.Context, d *delivery, it *interceptor.Item) error {
 	if p.once != nil {
-		return p.forwardOnce(ctx, from, it, done, fail)
+		return p.forwardOnce(ctx, d, it)
 	}
 	if it.Outcome != klamm.InFlight {
-		return p.setAside(ctx, it, done, fail)
+		return p.setAside(ctx, it, d.done, d.fail)
 	}
-	// The record is kept until it is completed: it may have to go to the
-	// dead-letter topic then. Batch memory is reused, so it is copied.
-	rec := cloneRecord(&it.Record)
-	return p.accept(ctx, rec, func(r klamm.Result) { p.completed(rec, r, done, fail) })
+	return p.accept(ctx, d.keep(it), func(r klamm.Result) { p.completed(d, r) })
 }
 
 // setAside carries out a verdict of on_consume that lets a record not pass.
@@ -275,16 +272,16 @@ func (p *pipeline) accept(ctx context.Context, read *klamm.Record, done func(kla
 	return err
 }
 
-func (p *pipeline) completed(rec *klamm.Record, r klamm.Result, done func(klamm.Result), fail func(error)) {
+func (p *pipeline) completed(d *delivery, r klamm.Result) {
 	if r.Outcome != klamm.Failed {
-		done(r)
+		d.done(r)
 		return
 	}
-	it := interceptor.Item{Record: *rec, Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
+	it := interceptor.Item{Record: *d.read, Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
 	// On the notifier's goroutine: it holds no memory and no slot, so that
 	// sending from here cannot deadlock.
-	if err := p.poison(p.producer.ctx, &it, done, fail); err != nil {
-		fail(err)
+	if err := p.poison(p.producer.ctx, &it, d.done, d.fail); err != nil {
+		d.fail(err)
 	}
 }
 

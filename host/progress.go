@@ -12,6 +12,9 @@ import (
 // Its position, the offset to commit, passes a record only when that record and
 // all before it are completed, in whatever order they complete.
 type progress struct {
+	c  *consumption // that follows the partition
+	tp klamm.TopicPartition
+
 	mu        sync.Mutex
 	entries   []progressEntry
 	open      int    // entries that are neither done nor failed
@@ -76,7 +79,14 @@ func (p *progress) advance() {
 		n++
 	}
 	p.first += uint64(n)
-	p.entries = p.entries[n:]
+	// What is left moves to the front where that is little: to go on behind it
+	// would need new memory again and again.
+	if left := len(p.entries) - n; left <= n {
+		copy(p.entries, p.entries[n:])
+		p.entries = p.entries[:left]
+	} else {
+		p.entries = p.entries[n:]
+	}
 }
 
 // skip passes over offsets without a record that anybody sees, up to next:

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/klamm-io/klamm/bench/internal/child"
 	"github.com/klamm-io/klamm/bench/internal/sink"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/internal/broker"
@@ -84,18 +85,20 @@ func serveSink(b *sink.Broker, lines *bufio.Scanner, answers *json.Encoder) erro
 
 // sinkProcess is a sink in a process of its own.
 type sinkProcess struct {
-	*process
+	*child.Process
 	at []string
 }
 
 func startSink(partitions int) (*sinkProcess, error) {
-	p, err := startSelf(brokerCore, brokerCommand, strconv.Itoa(partitions))
+	p, err := child.StartSelf(child.BrokerCore, brokerCommand, strconv.Itoa(partitions))
 	if err != nil {
 		return nil, err
 	}
-	s := &sinkProcess{process: p}
-	return s, s.read(&s.at)
+	s := &sinkProcess{Process: p}
+	return s, s.Read(&s.at)
 }
+
+func (s *sinkProcess) close() error { return s.Close() }
 
 func (s *sinkProcess) addrs() []string { return s.at }
 
@@ -103,11 +106,11 @@ func (s *sinkProcess) topic(string, int) error { return nil } // named is made
 
 func (s *sinkProcess) deep(on bool) error {
 	var c sink.Count
-	return s.call(ask{Deep: &on}, &c)
+	return s.Call(ask{Deep: &on}, &c)
 }
 
 func (s *sinkProcess) take(topic string) (c sink.Count, err error) {
-	return c, s.call(ask{Take: topic}, &c)
+	return c, s.Call(ask{Take: topic}, &c)
 }
 
 // cluster is a broker that stores records: what came is told by its offsets.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/klamm-io/klamm/bench/internal/child"
 	"github.com/klamm-io/klamm/bench/internal/drive"
 )
 
@@ -103,7 +104,7 @@ func (d *javaDriver) round(job drive.Job) (drive.Report, error) {
 		"acks=all", "enable.idempotence=true", "linger.ms=5")
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := onCore(clientCore, cmd.Start); err != nil {
+	if err := child.OnCore(child.ClientCore, cmd.Start); err != nil {
 		return drive.Report{}, err
 	}
 	if err := cmd.Wait(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/klamm-io/klamm/bench/internal/child"
 	"github.com/klamm-io/klamm/bench/internal/guests"
 	"github.com/klamm-io/klamm/internal/module"
 )
@@ -114,13 +115,13 @@ func (k *kit) start(ctx context.Context, b counter, c *contender, size int, code
 		return nil, err
 	}
 	if c.name != "librdkafka" {
-		p, err := startSelf(clientCore, driveCommand, string(text))
+		p, err := child.StartSelf(child.ClientCore, driveCommand, string(text))
 		return goDriver{p}, err
 	}
 	if err := k.buildNative(ctx); err != nil {
 		return nil, err
 	}
-	p, err := start(clientCore, k.native, driveCommand, string(text))
+	p, err := child.Start(child.ClientCore, k.native, driveCommand, string(text))
 	return goDriver{p}, err
 }
 

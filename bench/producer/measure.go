@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klamm-io/klamm/bench/internal/child"
 	"github.com/klamm-io/klamm/bench/internal/clients"
 	"github.com/klamm-io/klamm/bench/internal/drive"
 	"github.com/klamm-io/klamm/bench/internal/rounds"
@@ -36,7 +37,7 @@ type driver interface {
 
 // measure runs everything that the options ask for.
 func measure(ctx context.Context, o options, log io.Writer) (all []row, err error) {
-	if !pinned {
+	if !child.Pinned {
 		fmt.Fprintln(log, "this system cannot give a process one core: clients and broker share all of them")
 	}
 	b, err := startBroker(ctx, o)
@@ -180,10 +181,12 @@ func (c *contender) row(size int, codec string) row {
 }
 
 // goDriver is a driver written in Go, in a child process.
-type goDriver struct{ *process }
+type goDriver struct{ *child.Process }
+
+func (d goDriver) close() error { return d.Close() }
 
 func (d goDriver) round(job drive.Job) (r drive.Report, err error) {
-	return r, d.call(job, &r)
+	return r, d.Call(job, &r)
 }
 
 func (k *kit) config(b counter, c *contender, size int, codec string) drive.Config {

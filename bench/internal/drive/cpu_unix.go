@@ -4,8 +4,8 @@ package drive
 
 import "syscall"
 
-// cpuSeconds is what this process has used, user and system together.
-func cpuSeconds() float64 {
+// CPUSeconds is what this process has used, user and system together.
+func CPUSeconds() float64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0

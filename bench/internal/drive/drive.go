@@ -165,13 +165,13 @@ func (d *driver) round(job Job) Report {
 	goruntime.GC()
 	var before, after goruntime.MemStats
 	goruntime.ReadMemStats(&before)
-	cpu, start := cpuSeconds(), time.Now()
+	cpu, start := CPUSeconds(), time.Now()
 	acks.start = start
 	err := d.send(job, from, acks)
 	if err == nil {
 		err = d.client.Flush()
 	}
-	r := Report{Records: job.Records, Seconds: time.Since(start).Seconds(), CPU: cpuSeconds() - cpu}
+	r := Report{Records: job.Records, Seconds: time.Since(start).Seconds(), CPU: CPUSeconds() - cpu}
 	goruntime.ReadMemStats(&after)
 	r.Allocs = float64(after.Mallocs - before.Mallocs)
 	r.Unique = d.set.Unique(from, job.Records)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/snappy/xerial"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
@@ -72,7 +73,7 @@ func inflate(name string, r io.Reader) ([]byte, error) {
 // unsnap takes both framings that producers use: Java's and none. The output
 // grows with what is really there, not with what the header claims.
 func unsnap(src []byte) ([]byte, error) {
-	for size := max(4*len(src), 1<<10); ; size *= 4 {
+	for size := unsnappedSize(src); ; size *= 4 {
 		size = min(size, inflatedMaxBytes)
 		out, err := xerial.DecodeCapped(make([]byte, 0, size), src)
 		if err == nil {
@@ -85,6 +86,24 @@ func unsnap(src []byte) ([]byte, error) {
 			return nil, errBomb
 		}
 	}
+}
+
+// xerialMagic begins the framing of Java's producers.
+const xerialMagic = "\x82SNAPPY\x00"
+
+// snappyRatioMax is more than any element of snappy expands to: a copy of 64 bytes
+// takes 3.
+const snappyRatioMax = 22
+
+// unsnappedSize is what to allocate at first: what the header claims, where the
+// bytes can be as much.
+func unsnappedSize(src []byte) int {
+	if !bytes.HasPrefix(src, []byte(xerialMagic)) {
+		if n, err := s2.DecodedLen(src); err == nil && n <= snappyRatioMax*len(src) {
+			return max(n, 1)
+		}
+	}
+	return max(4*len(src), 1<<10)
 }
 
 func unzstd(src []byte) ([]byte, error) {

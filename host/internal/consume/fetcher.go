@@ -294,6 +294,11 @@ type brokerFetcher struct {
 	kick chan struct{}
 	conn *cluster.Conn
 	turn int // rotates the partitions: the first one of a request is served best
+	// patience is how long the next request may wait at the broker. It grows while
+	// there is no news: a partition that comes meanwhile, as at the start of a
+	// group, cannot be asked for before the answer.
+	patience time.Duration
+	asked    int // partitions of the last request
 }
 
 func (b *brokerFetcher) run() {
@@ -355,9 +360,17 @@ func (b *brokerFetcher) hangUp() {
 
 // fetch makes one request and hands out its answer.
 func (b *brokerFetcher) fetch(parts []*partition, wait bool) {
+	if len(parts) != b.asked {
+		b.asked, b.patience = len(parts), 0
+	}
 	ctx, cancel := context.WithTimeoutCause(b.f.ctx, b.f.cfg.maxWait+answerTimeout, errNoAnswer)
 	defer cancel()
-	resp, err := b.request(ctx, parts, wait)
+	patience := time.Duration(0)
+	if wait {
+		b.patience = min(max(2*b.patience, fetchPause), b.f.cfg.maxWait)
+		patience = b.patience
+	}
+	resp, err := b.request(ctx, parts, patience)
 	if err != nil {
 		b.hangUp()
 		b.lost(parts, err)
@@ -408,7 +421,7 @@ func (b *brokerFetcher) lost(parts []*partition, err error) {
 	}
 }
 
-func (b *brokerFetcher) request(ctx context.Context, parts []*partition, wait bool) (*kmsg.FetchResponse, error) {
+func (b *brokerFetcher) request(ctx context.Context, parts []*partition, wait time.Duration) (*kmsg.FetchResponse, error) {
 	if b.conn == nil {
 		var err error
 		if b.conn, err = b.f.cluster.Dial(ctx, b.id); err != nil {
@@ -430,12 +443,10 @@ func (b *brokerFetcher) request(ctx context.Context, parts []*partition, wait bo
 	return fr, brokerError(fr.ErrorCode)
 }
 
-func (f *fetcher) fetchRequest(parts []*partition, wait bool) (*kmsg.FetchRequest, int16) {
+func (f *fetcher) fetchRequest(parts []*partition, wait time.Duration) (*kmsg.FetchRequest, int16) {
 	req, version := kmsg.NewPtrFetchRequest(), int16(fetchVersion)
 	req.MinBytes, req.MaxBytes = f.cfg.minBytes, fetchMaxBytes
-	if wait {
-		req.MaxWaitMillis = int32(f.cfg.maxWait.Milliseconds())
-	}
+	req.MaxWaitMillis = int32(wait.Milliseconds())
 	if f.cfg.readCommitted {
 		req.IsolationLevel = 1
 	}
@@ -499,7 +510,7 @@ func (b *brokerFetcher) take(p *partition, a *kmsg.FetchResponseTopicPartition) 
 	for _, t := range a.AbortedTransactions {
 		d.aborted = append(d.aborted, abortedTxn{t.ProducerID, t.FirstOffset})
 	}
-	p.next = next
+	p.next, b.patience = next, 0
 	b.f.deliverLocked(p, d)
 	return nil
 }

@@ -106,6 +106,9 @@ func groupConfig(conf *sarama.Config, cfg *config.Consumer, instanceID string, a
 	// are paused at once and what slipped through is dropped.
 	conf.Consumer.Offsets.Initial = sarama.OffsetOldest
 	conf.Consumer.Fetch.Default = 1
+	// Its first fetch of a partition, before the pause, is in the way of what it
+	// asks the same broker for the next ones: all would begin later by as much.
+	conf.Consumer.MaxWaitTime = time.Millisecond
 	conf.ChannelBufferSize = 1
 	return conf
 }

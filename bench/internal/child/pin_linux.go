@@ -1,4 +1,4 @@
-package main
+package child
 
 import (
 	goruntime "runtime"
@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onCore runs f, which starts a child, so that the child and all of its threads
+// OnCore runs f, which starts a child, so that the child and all of its threads
 // may use one core only. On a machine with a single core it is nothing.
-func onCore(core int, f func() error) error {
+func OnCore(core int, f func() error) error {
 	if goruntime.NumCPU() <= core {
 		return f()
 	}
@@ -44,4 +44,5 @@ func nth(all *unix.CPUSet, n int) int {
 	return last
 }
 
-const pinned = true
+// Pinned is whether processes can be given a core.
+const Pinned = true

@@ -1,0 +1,91 @@
+// Package jobs are the ways to write one job: consume, drop duplicates by their
+// id, route, produce.
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Config says what a job reads, writes and remembers.
+type Config struct {
+	Job     string            `json:"job"`
+	Brokers []string          `json:"brokers"`
+	In      string            `json:"in"`
+	Out     string            `json:"out"`
+	Group   string            `json:"group"`
+	State   string            `json:"state,omitempty"`   // of klamm: memory or kafka
+	Path    string            `json:"path,omitempty"`    // of kafka, the topic
+	Modules map[string]string `json:"modules,omitempty"` // of klamm's plugins
+	Redis   string            `json:"redis,omitempty"`
+	Cache   string            `json:"cache,omitempty"`
+	Profile string            `json:"profile,omitempty"`
+	// Records ends the job when it has handled as many; 0: it goes on.
+	Records int64 `json:"records"`
+}
+
+// window is how many ids a job remembers: all of a benchmark's.
+const window = 2_000_000
+
+// Job is one that is set up and has read nothing yet.
+type Job interface {
+	// Run works until the job's records are handled and committed, or ctx ends.
+	Run(ctx context.Context) error
+	Close() error
+}
+
+// Ender is a job whose Run ends later than its work: it also leaves its group.
+type Ender interface {
+	// Ended is when the last record was handled, or the last commit made.
+	Ended() time.Time
+}
+
+// stamp is a moment that several goroutines may set.
+type stamp struct{ at atomic.Int64 }
+
+func (s *stamp) now()             { s.at.Store(time.Now().UnixNano()) }
+func (s *stamp) Ended() time.Time { return time.Unix(0, s.at.Load()) }
+
+// Settings says what each job is.
+var Settings = map[string]string{
+	"klamm":       "[pipeline] with guarantee = \"exactly_once\", dedup and route-by, commit_interval_ms 100",
+	"franz-go":    "GroupTransactSession, a Go map of ids that forgets those of aborted transactions, a partitioner; a commit every 100 ms",
+	"redis":       "as tutorials have it: sarama ConsumerGroup, SETNX for each record, SyncProducer (acks=all), MarkMessage; offsets are committed every second; a static member",
+	"redis-async": "the same with AsyncProducer: marked when it is handed over",
+}
+
+// Open sets a job up.
+func Open(cfg Config) (Job, error) {
+	switch cfg.Job {
+	case "klamm":
+		return openKlamm(cfg)
+	case "franz-go":
+		return openFranz(cfg)
+	case "read-klamm":
+		return openKlammReader(cfg)
+	case "read-franz-go":
+		return openFranzReader(cfg)
+	case "read-sarama":
+		return openSaramaReader(cfg)
+	case "redis", "redis-async":
+		return openRedis(cfg)
+	}
+	return nil, fmt.Errorf("unknown job %q", cfg.Job)
+}
+
+// counted ends a job by the number of records that it has handled.
+type counted struct {
+	left atomic.Int64
+	on   bool
+}
+
+func newCounted(n int64) *counted {
+	c := &counted{on: n > 0}
+	c.left.Store(n)
+	return c
+}
+
+// handled takes n off and reports whether all are handled.
+func (c *counted) handled(n int64) bool { return c.on && c.left.Add(-n) <= 0 }

@@ -1,0 +1,81 @@
+package host
+
+import (
+	"errors"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/state"
+)
+
+// delivery is one record on its way from being read to its completion. Those of
+// what a partition hands out at once are made together.
+type delivery struct {
+	pr     *progress // of its partition
+	number uint64    // in pr
+	ref    state.Ref // of claims made in on_consume, 0: none
+	offset int64
+	// read is the record as it was fetched, where no plugin saw it; its bytes are
+	// the consumption's. Otherwise it is a copy, where one was kept.
+	read *klamm.Record
+	turn uint64 // of an exactly-once pipeline, the record's place in the order of reading
+}
+
+// begin fills d in, in place.
+func (d *delivery) begin(pr *progress, offset int64) {
+	d.pr, d.offset = pr, offset
+	d.number = pr.begin(offset)
+	pr.c.tally.accept(1)
+}
+
+// keep returns the record for as long as it is in flight: it may have to go to the
+// dead-letter topic then. The memory of a block is reused, so what came in one is
+// copied.
+func (d *delivery) keep(it *interceptor.Item) *klamm.Record {
+	if d.read == nil {
+		d.read = cloneRecord(&it.Record)
+	}
+	return d.read
+}
+
+// done completes the record.
+func (d *delivery) done(r klamm.Result) {
+	c := d.pr.c
+	if c.sheets != nil { // first: what is done may be committed at once
+		c.sheets.add(d.pr.tp, &r)
+	}
+	counts, follows := d.pr.done(d.number, d.ref)
+	if counts {
+		c.tally.complete(r.Outcome, 1)
+	}
+	if !follows {
+		d.release(errPartitionGone)
+	}
+}
+
+// fail says that the record will not be completed here. Unless its partition has
+// gone to another member, that ends the consumption.
+func (d *delivery) fail(err error) {
+	if errors.Is(err, errPartitionGone) {
+		d.release(err)
+		d.pr.fail()
+		return
+	}
+	d.lost(err)
+	d.pr.c.stop(err)
+}
+
+// lost notes that the record was not completed and never will be.
+func (d *delivery) lost(err error) {
+	d.pr.c.failed.CompareAndSwap(nil, &err)
+	d.release(err)
+	d.pr.fail()
+}
+
+// release gives the record's claims back. One that will not be committed here is
+// read again, and would be a duplicate of itself then.
+func (d *delivery) release(why error) {
+	if d.ref != 0 {
+		d.pr.c.h.settleClaims(d.pr.tp, []progressClaim{{ref: d.ref, offset: d.offset}}, klamm.Failed, why)
+	}
+}
