@@ -208,7 +208,7 @@ to = "u"
 			}
 			return fmt.Sprintf("backend = \"file\"\npath = %q\n", path)
 		}, `it belongs to state "other", not to "ids": each state needs a file of its own`},
-		{"Redis that is not there", func(*testing.T) string { return "backend = \"redis\"\nurl = \"redis://127.0.0.1:1/0\"\n" }, `state "ids": Redis at 127.0.0.1:1: `},
+		{"Redis that is not there", func(*testing.T) string { return "backend = \"redis\"\nurl = \"redis://127.0.0.1:1/0\"\n" }, `state "ids": redis at 127.0.0.1:1: `},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := klammRun(t, "run", writeFile(t, "config.toml", config+row.state(t))).want(t, exitFailed).wantTalk(t, `state "ids": `, row.want)

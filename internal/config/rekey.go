@@ -41,13 +41,14 @@ func (c *Config) Stages() map[string]Pipeline {
 // RekeyID is what a pipeline with rekey is partitioned by: the id of the bundled
 // dedup that keeps its ids in Kafka.
 func (c *Config) RekeyID(pipeline string) []string {
-	for _, plugin := range c.rekeyPlugins(pipeline) {
-		if parts := idParts(c.Plugin[plugin].Config["id"]); len(parts) > 0 {
-			return parts
-		}
-		return []string{"key"}
+	plugins := c.rekeyPlugins(pipeline)
+	if len(plugins) == 0 {
+		return nil
 	}
-	return nil
+	if parts := idParts(c.Plugin[plugins[0]].Config["id"]); len(parts) > 0 {
+		return parts
+	}
+	return []string{"key"}
 }
 
 // rekeyPlugins are those of the pipeline's chain that keep ids in Kafka.

@@ -149,7 +149,7 @@ func New(ctx context.Context, o Options) (state.Remote, error) {
 	b.health.Where, b.health.Size, b.health.Synced = conn.Addr, -1, -1
 	b.out.init()
 	if err := b.begin(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("Redis at %s: %w", conn.Addr, advised(err)), b.rdb.Close())
+		return nil, errors.Join(fmt.Errorf("redis at %s: %w", conn.Addr, advised(err)), b.rdb.Close())
 	}
 	run, stop := context.WithCancel(context.Background())
 	b.stop = stop
