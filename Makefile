@@ -8,7 +8,7 @@ ROUNDS      ?= 20
 RACE := ./runtime ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/...
 
 # Packages whose tests also run on Apache Kafka, or compare with its classes.
-KAFKA := ./internal/kafkatest ./partitioner ./interceptor ./host ./host/internal/consume ./host/faulttest
+KAFKA := ./internal/kafkatest ./partitioner ./interceptor ./host ./host/internal/consume ./host/faulttest ./host/killtest
 
 .PHONY: help check lint test race fuzz kill kafka bench guests build
 .DEFAULT_GOAL := help

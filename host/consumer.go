@@ -41,7 +41,7 @@ func (h *Host) Consumer(topics ...string) (*Consumer, error) {
 	if cfg.EnableAutoCommit != nil && !*cfg.EnableAutoCommit {
 		every = 0
 	}
-	c, err := h.newConsumption(cfg.GroupID, cfg.GroupInstanceID, topics, h.consumeChain(topics), every)
+	c, err := h.newConsumption(cfg, cfg.GroupID, cfg.GroupInstanceID, topics, h.consumeChain(topics), every)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -98,11 +99,23 @@ func (c *consumption) run(ctx context.Context) error {
 	}
 	c.stop(nil)
 	<-committer
-	c.ended.Store(errors.Is(err, errReachedEnd))
+	if errors.Is(err, errReachedEnd) {
+		c.ended.Store(true)
+		c.leave()
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errReachedEnd) {
 		return nil
 	}
 	return err
+}
+
+// leave leaves the group for good, with nothing left to read.
+func (c *consumption) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
+	defer cancel()
+	if err := c.group.Leave(ctx); err != nil {
+		c.log.Warn("leave the group", "group", c.name, "err", err)
+	}
 }
 
 var errReachedEnd = fmt.Errorf("reached the end")
@@ -297,8 +310,14 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 		defer c.h.reads.begin(first, len(recs), tp.Partition)()
 	}
 	c.lane.link.OnConsume(ctx, b)
+	deliver, stop := graceful(ctx)
+	defer stop()
 	all := make([]delivery, len(b.Items))
 	for i := range b.Items {
+		if err := ctx.Err(); err != nil { // what is not delivered yet is read again
+			c.passOver(tp, b.Items[i:], err)
+			return nil
+		}
 		if pr.sought.Load() {
 			c.passOver(tp, b.Items[i:], errSought)
 			return nil
@@ -308,7 +327,7 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 		if it.Claimed {
 			d.ref = state.Ref(it.Ref)
 		}
-		if err := c.one(ctx, d, it); err != nil {
+		if err := c.one(deliver, d, it); err != nil {
 			c.passOver(tp, b.Items[i+1:], err)
 			return err
 		}
@@ -319,14 +338,16 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 // straight delivers records that no plugin sees.
 func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.Record) error {
 	all := make([]delivery, len(recs))
+	deliver, stop := graceful(ctx)
+	defer stop()
 	for i := range recs {
-		if pr.sought.Load() {
+		if pr.sought.Load() || ctx.Err() != nil { // what is not delivered yet is read again
 			return nil
 		}
 		d := &all[i]
 		d.begin(pr, recs[i].Offset)
 		d.read = &recs[i]
-		if err := c.one(ctx, d, &c.lane.item); err != nil {
+		if err := c.one(deliver, d, &c.lane.item); err != nil {
 			return err
 		}
 	}
@@ -337,6 +358,15 @@ func (c *consumption) newProgress(tp klamm.TopicPartition) *progress {
 	pr := newProgress()
 	pr.c, pr.tp = c, tp
 	return pr
+}
+
+// graceful returns a context that ends revokeGrace after ctx does. A record that is
+// being delivered when its session ends would fail else, and with it all that could
+// still be committed.
+func graceful(ctx context.Context) (context.Context, func()) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(revokeGrace, cancel) })
+	return late, func() { stop(); cancel() }
 }
 
 // Skipped implements consume.Skipper.
@@ -387,20 +417,62 @@ func (c *consumption) commitLoop(ctx context.Context) {
 	if every <= 0 {
 		every = never
 	}
-	tick := time.NewTicker(every)
+	tick, others := time.NewTicker(every), time.NewTicker(othersEvery)
 	defer tick.Stop()
+	defer others.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-c.soon:
+		case <-others.C:
+			c.lookAtOthers(ctx)
+			continue
 		}
 		if ctx.Err() == nil {
 			if err := c.commit(ctx); err != nil && ctx.Err() == nil {
 				c.log.Warn("commit", "group", c.name, "error", err)
 			}
 		}
+	}
+}
+
+// othersEvery is how often a consumption that is to stop at the end looks how far
+// other members of its group have come.
+const othersEvery = time.Second
+
+// lookAtOthers notes the ends that the group has reached. A partition may be another
+// member's, or may have been until its end.
+func (c *consumption) lookAtOthers(ctx context.Context) {
+	c.mu.Lock()
+	ends := maps.Clone(c.ends)
+	c.mu.Unlock()
+	if len(ends) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, othersEvery)
+	defer cancel()
+	committed, err := consume.Committed(ctx, c.h.cluster, c.groupID, slices.Collect(maps.Keys(ends)))
+	if err != nil {
+		return // next time
+	}
+	c.reached(committed)
+}
+
+// reached notes offsets that are committed, and stops when those were the ends.
+func (c *consumption) reached(offsets map[klamm.TopicPartition]int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ends == nil {
+		return
+	}
+	maps.DeleteFunc(c.ends, func(tp klamm.TopicPartition, end int64) bool {
+		at, ok := offsets[tp]
+		return ok && at >= end
+	})
+	if len(c.ends) == 0 {
+		c.stop(errReachedEnd)
 	}
 }
 
@@ -443,19 +515,7 @@ func (c *consumption) confirm(parts map[klamm.TopicPartition]*progress, offsets 
 	for tp, at := range offsets {
 		c.h.settleClaims(tp, parts[tp].confirm(at), klamm.Written, nil)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ends == nil {
-		return
-	}
-	for tp, at := range offsets {
-		if end, ok := c.ends[tp]; ok && at >= end {
-			delete(c.ends, tp)
-		}
-	}
-	if len(c.ends) == 0 {
-		c.stop(errReachedEnd)
-	}
+	c.reached(offsets)
 }
 
 func (c *consumption) groupMetadata() GroupMetadata {

@@ -350,3 +350,66 @@ func (w *warnings) all() []string {
 	defer w.mu.Unlock()
 	return w.said
 }
+
+// Several hosts of a group that are to stop at the end stop when all of it is read,
+// whoever read it.
+func TestHostsStopAtTheEndTogether(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		t.Run(fmt.Sprint("exactly once ", once), func(t *testing.T) {
+			b := startBroker(t, 4, "raw", "clean")
+			fill(t, b, "raw", 2000)
+			ends := make(chan error, 3)
+			for _, id := range []string{"a", "b", "c"} {
+				cfg := exactlyOnce(id)
+				p := cfg.Pipeline["p"]
+				if !once {
+					p.Guarantee = "at_least_once"
+				}
+				cfg.Pipeline["p"] = p
+				h := newHost(t, b, cfg, host.WithInterceptor("j", judge{}))
+				go func() { ends <- h.Run(within(t)) }()
+			}
+			for range 3 {
+				must(t, <-ends)
+			}
+			if once {
+				onceEach(t, b, "clean", numbered(2000))
+			}
+			if got := committedOf(t, b, "p", "raw"); got != 2000 {
+				t.Errorf("the group has committed %d", got)
+			}
+		})
+	}
+}
+
+// A host that is asked to end commits what it has read, in its transaction, and
+// leaves nothing open.
+func TestExactlyOnceDrains(t *testing.T) {
+	b := startBroker(t, 3, "raw", "clean")
+	fill(t, b, "raw", 3000)
+	cfg := exactlyOnce("h")
+	p := cfg.Pipeline["p"]
+	p.StopAtEnd, p.CommitInterval = false, host.Duration(5*time.Second) // less than it takes
+	p.TransactionTimeout = host.Duration(time.Minute)
+	cfg.Pipeline["p"] = p
+	var log warnings
+	h := newHost(t, b, cfg, host.WithInterceptor("j", judge{}), host.WithLogger(slog.New(&log)))
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+	waitFor(t, func() bool { return h.Stats().Pipelines["p"].In > 500 })
+	cancel()
+	must(t, <-ended)
+	stats := h.Stats().Pipelines["p"]
+	if stats.Out == 0 || stats.InFlight != 0 || stats.Failed != 0 || !stats.Balanced() {
+		t.Errorf("counts %+v; %q", stats.Counts, log.all())
+	}
+	seen := map[string]int{}
+	for _, v := range readCommitted(t, b, "clean") {
+		seen[v]++
+	}
+	if at := committedOf(t, b, "p", "raw"); int64(len(seen)) != at || at != stats.Out {
+		t.Errorf("%d values are there, %d offsets and %d records are committed", len(seen), at, stats.Out)
+	}
+}

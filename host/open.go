@@ -53,7 +53,7 @@ func (h *Host) defaultPartitioner() partitioner.DefaultConfig {
 }
 
 // newConsumption joins nothing yet; run does.
-func (h *Host) newConsumption(group, instance string, topics []string, run *chainRun, every time.Duration) (*consumption, error) {
+func (h *Host) newConsumption(cfg *ConsumerConfig, group, instance string, topics []string, run *chainRun, every time.Duration) (*consumption, error) {
 	link, err := run.chain.Lane(context.Background(), 0, 1)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (h *Host) newConsumption(group, instance string, topics []string, run *chai
 		h: h, name: group, groupID: group, log: h.log, every: every, lane: &consumeLane{link: link},
 		parts: map[klamm.TopicPartition]*progress{}, plain: len(h.cfg.Chain[run.name].OnConsume) == 0,
 	}
-	c.group, err = consume.NewGroup(h.cluster, &h.cfg.Consumer, group, instance, topics, c, h.log)
+	c.group, err = consume.NewGroup(h.cluster, cfg, group, instance, topics, c, h.log)
 	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}

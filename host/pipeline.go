@@ -206,13 +206,25 @@ func (h *Host) newReading(name string, cfg PipelineConfig) (*pipeline, error) {
 	if chain, ok := h.cfg.PipelineChain(name); ok {
 		run = h.chains.named[chain]
 	}
-	c, err := h.newConsumption(group, h.instanceID(name), cfg.From, run, cfg.CommitInterval.Std())
+	c, err := h.newConsumption(h.reading(cfg.Guarantee), group, h.instanceID(name), cfg.From, run, cfg.CommitInterval.Std())
 	if err != nil {
 		return nil, err
 	}
 	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare, done: make(chan struct{})}
 	c.name, c.deliver = name, p.forward
 	return p, nil
+}
+
+// reading is how a pipeline reads. Exactly-once pipelines are assigned all their
+// partitions at once. A cooperative assignment takes two steps, and a static member
+// that is killed after the first comes back without another (KIP-345): nobody would
+// read what it had let go. They commit before every rebalance anyway.
+func (h *Host) reading(g config.Guarantee) *ConsumerConfig {
+	cfg := h.cfg.Consumer
+	if g == config.ExactlyOnce && cfg.Assignor == "cooperative-sticky" {
+		cfg.Assignor = "sticky"
+	}
+	return &cfg
 }
 
 // instanceID makes the pipeline a static member (KIP-345), so that a restart

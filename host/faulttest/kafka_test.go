@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/klamm-io/klamm/internal/checker"
 	"github.com/klamm-io/klamm/internal/checker/trial"
+	"github.com/klamm-io/klamm/internal/faultproxy"
 	"github.com/klamm-io/klamm/internal/kafkatest"
 )
 
@@ -208,5 +211,37 @@ func javaReads(t *testing.T, ctx context.Context, tr *trial.Trial, r *checker.Re
 	}
 	if consumed != want || found != want {
 		t.Errorf("Java's consumer finds %d records, %d lie on the disks, the checker found %d", consumed, found, want)
+	}
+}
+
+// TestApacheTransactions has transactions while a broker is killed, stopped, or
+// loses what it led, coordinators among it, and the proxy loses and holds requests
+// of theirs. Java's console consumer reads what is committed.
+func TestApacheTransactions(t *testing.T) {
+	for i, fault := range apacheFaults {
+		t.Run(fault.name, func(t *testing.T) {
+			if testing.Short() && i > 0 {
+				t.Skip("the short form kills a broker alone")
+			}
+			o := trialOptions()
+			o.Partitions = 6
+			tr, ctx := startTransactions(t, 2, o)
+			for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.TxnOffsetCommit, kmsg.InitProducerID} {
+				tr.Proxy.Add(control(key, faultproxy.CutBeforeReply, 0.1, 0))
+				tr.Proxy.Add(control(key, faultproxy.HoldRequest, 0.05, time.Second))
+			}
+			load := func() { must(t, tr.Transactions(ctx, 10, 50)) }
+			load()
+			fault.run(t, ctx, tr, i%3, load)
+			tr.Count(fault.name)
+			settle(t, ctx)
+			load()
+			r := finish(t, ctx, tr)
+			got, err := brokers.Count(ctx, tr.Topic(), int(r.Visible))
+			must(t, err)
+			if got != int(r.Visible) || r.Visible == 0 || r.Visible == r.Acknowledged {
+				t.Errorf("Java's consumer finds %d records, the checker %d of %d that were acknowledged, in transactions of which some were aborted", got, r.Visible, r.Acknowledged)
+			}
+		})
 	}
 }

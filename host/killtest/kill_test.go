@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -34,11 +35,12 @@ const patience = 2 * time.Minute
 // world is the brokers, the two hosts, and what was measured.
 type world struct {
 	t     *testing.T
+	seed  uint64
 	rng   *rand.Rand
-	dir   string
-	addrs []string
+	role  role // of every host, but for its id
 	hosts [2]*process
 	files [2]int
+	done  int // rounds
 	fig   figures
 }
 
@@ -64,36 +66,75 @@ func (l latencies) MarshalJSON() ([]byte, error) {
 }
 
 func TestKill(t *testing.T) {
+	w := newWorld(t, role{State: *stateFlag, Session: session}, *txnFlag)
+	brokers := start(t, "brokers", role{Brokers: true})
+	t.Cleanup(brokers.kill)
+	line, _ := brokers.said("ready ", patience)
+	w.role.Addrs = strings.Split(strings.TrimPrefix(line, "ready "), ",")
+	if *txnFlag == 1 {
+		w.downgrade()
+	}
+	w.play(*roundsFlag)
+}
+
+func newWorld(t *testing.T, r role, txn int) *world {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), fig: figures{Rounds: map[string]int{}, State: *stateFlag, Txn: *txnFlag}}
-	brokers := start(t, "brokers", role{Brokers: true, Dir: w.dir})
-	t.Cleanup(brokers.kill)
-	line, _ := brokers.said("ready ", patience)
-	w.addrs = strings.Split(strings.TrimPrefix(line, "ready "), ",")
-	if *txnFlag == 1 {
-		w.downgrade()
-	}
+	r.Dir = t.TempDir()
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), role: r, fig: figures{Rounds: map[string]int{}, State: r.State, Txn: txn}}
 	t.Cleanup(func() {
+		if t.Failed() {
+			w.describe()
+		}
 		for _, h := range w.hosts {
 			if h != nil {
 				h.kill()
 			}
+			if h != nil && t.Failed() {
+				t.Logf("%s:\n%s", h.name, h.log)
+			}
 		}
 		if t.Failed() {
-			t.Logf("replay: go test ./host/killtest -run TestKill -rounds %d -state %s -transactions %d -seed %d", *roundsFlag, *stateFlag, *txnFlag, seed)
+			t.Logf("replay: go test ./host/killtest -run %s -rounds %d -state %s -transactions %d -seed %d", t.Name(), *roundsFlag, r.State, txn, seed)
 		}
 	})
-	f := startFeed(t, w.addrs, seed)
+	return w
+}
+
+// describe tells how the group stands.
+func (w *world) describe() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.role.Addrs...))
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	groups, err := kadm.NewClient(cl).DescribeGroups(ctx, pipelineName)
+	w.t.Log(err)
+	for _, g := range groups.Sorted() {
+		w.t.Logf("group %s is %s, %v", g.Group, g.State, g.Err)
+		for _, m := range g.Members {
+			a, _ := m.Assigned.AsConsumer()
+			w.t.Logf("member %s %v: %+v", m.MemberID, m.InstanceID, a)
+		}
+	}
+}
+
+// play has hosts copy what is fed, and go through so many rounds.
+func (w *world) play(rounds int) {
+	t := w.t
+	t.Helper()
+	f := startFeed(t, w.role.Addrs, w.seed)
 	for i := range w.hosts {
 		w.run(i)
 	}
 	for _, h := range w.hosts {
 		h.said("committed", patience)
 	}
-	for range *roundsFlag {
+	for range rounds {
 		w.round()
 	}
 	w.revive()
@@ -105,13 +146,15 @@ func TestKill(t *testing.T) {
 			t.Errorf("%s ended with %d:\n%s", h.name, code, h.log)
 		}
 	}
-	w.judge(seed)
+	w.judge()
 }
 
 func hostID(i int) string { return string(rune('a' + i)) }
 
 func (w *world) run(i int) {
-	w.hosts[i] = start(w.t, "host "+hostID(i), role{ID: hostID(i), Addrs: w.addrs, Dir: w.dir, State: w.fig.State, File: w.files[i]})
+	r := w.role
+	r.ID, r.File = hostID(i), w.files[i]
+	w.hosts[i] = start(w.t, "host "+r.ID, r)
 }
 
 // round does something to a host at a random microsecond.
@@ -135,7 +178,9 @@ func (w *world) round() {
 	for _, k := range kinds {
 		if n -= k.weight; n < 0 {
 			w.fig.Rounds[k.name]++
+			w.t.Logf("round %d: host %s %s", w.done, hostID(i), k.name)
 			k.do(i)
+			w.done++
 			return
 		}
 	}
@@ -154,7 +199,11 @@ func (w *world) killed(i int) {
 	w.hosts[i].kill()
 	w.pause()
 	w.run(i)
-	w.fig.Same = append(w.fig.Same, w.committed(i).Milliseconds())
+	d := w.committed(i)
+	w.fig.Same = append(w.fig.Same, d.Milliseconds())
+	if d > 3*time.Second {
+		w.t.Logf("%s took %v to its first commit:\n%s", w.hosts[i].name, d, w.hosts[i].log)
+	}
 }
 
 func (w *world) bothKilled(i int) {
@@ -188,10 +237,9 @@ func (w *world) askedToEnd(i int) {
 
 // takenOver has the other host take the partitions over.
 func (w *world) takenOver(i int) {
-	before := w.offsets()
 	w.hosts[i].kill()
 	at := time.Now()
-	w.progress(before)
+	w.progress(w.offsets())
 	w.fig.Other = append(w.fig.Other, time.Since(at).Milliseconds())
 	w.run(i)
 	w.committed(i) // the partitions come back
@@ -199,9 +247,8 @@ func (w *world) takenOver(i int) {
 
 // stopped has a host sleep through its session.
 func (w *world) stopped(i int) {
-	before := w.offsets()
 	w.hosts[i].signal(syscall.SIGSTOP)
-	w.progress(before)
+	w.progress(w.offsets())
 	w.hosts[i].signal(syscall.SIGCONT)
 	w.progress(w.offsets())
 }
@@ -246,7 +293,7 @@ func (w *world) offsets() map[int32]int64 {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	at, err := checker.CommittedOffsets(ctx, w.addrs, pipelineName, inTopic)
+	at, err := checker.CommittedOffsets(ctx, w.role.Addrs, pipelineName, inTopic)
 	must(w.t, err)
 	return at
 }
@@ -296,15 +343,15 @@ func (w *world) drain() {
 }
 
 func (w *world) log(topic string) *checker.Kafka {
-	return &checker.Kafka{Topic: topic, Brokers: w.addrs, Made: inTopic}
+	return &checker.Kafka{Topic: topic, Brokers: w.role.Addrs, Made: inTopic}
 }
 
-func (w *world) judge(seed uint64) {
+func (w *world) judge() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
 	r, err := checker.JudgePassage(ctx, checker.Passage{
 		In: w.log(inTopic), Out: w.log(outTopic), Dead: w.log(deadTopic), Offsets: w.offsets(),
-		EpochPerTxn: w.fig.Txn == 2, Forgets: w.fig.State != "kafka", Seed: seed,
+		EpochPerTxn: w.fig.Txn == 2, Forgets: w.fig.State != "kafka", Seed: w.seed,
 	})
 	must(w.t, err)
 	w.fig.Report = r
@@ -322,7 +369,7 @@ func (w *world) judge(seed uint64) {
 // downgrade has the brokers agree on transaction.version 1 (KIP-890).
 func (w *world) downgrade() {
 	w.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(w.addrs...))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.role.Addrs...))
 	must(w.t, err)
 	defer cl.Close()
 	req := kmsg.NewPtrUpdateFeaturesRequest()

@@ -85,6 +85,8 @@ func (p *process) said(prefix string, limit time.Duration) (string, time.Duratio
 		case <-p.ended:
 			p.t.Fatalf("%s ended (%v) before it said %q:\n%s", p.name, p.err, prefix, p.log)
 		case <-timer.C:
+			p.signal(syscall.SIGQUIT) // its goroutines are in the log
+			p.wait(limit)
 			p.t.Fatalf("%s has not said %q for %v:\n%s", p.name, prefix, limit, p.log)
 		}
 	}

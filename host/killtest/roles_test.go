@@ -34,12 +34,13 @@ import (
 const roleEnv = "KLAMM_KILLTEST"
 
 type role struct {
-	Brokers bool     `json:"brokers,omitempty"`
-	ID      string   `json:"id,omitempty"`
-	Addrs   []string `json:"addrs,omitempty"`
-	Dir     string   `json:"dir"`
-	State   string   `json:"state,omitempty"`
-	File    int      `json:"file,omitempty"` // the how manieth of state = file
+	Brokers bool          `json:"brokers,omitempty"`
+	ID      string        `json:"id,omitempty"`
+	Addrs   []string      `json:"addrs,omitempty"`
+	Dir     string        `json:"dir"`
+	State   string        `json:"state,omitempty"`
+	Session time.Duration `json:"session,omitempty"`
+	File    int           `json:"file,omitempty"` // the how manieth of state = file
 }
 
 const (
@@ -47,10 +48,8 @@ const (
 	pipelineName                 = "clean"
 	partitions                   = 6
 
-	session = 2 * time.Second
-	// Beyond the session nobody waits for a transaction of a host that died.
-	txnTimeout = 2 * time.Second
-	interval   = 20 * time.Millisecond
+	session  = 2 * time.Second
+	interval = 20 * time.Millisecond
 )
 
 // Exit codes of a host.
@@ -102,7 +101,7 @@ func runHost(r role) error {
 	go orphaned()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	h, err := host.New(r.config(), host.WithLogger(log), host.WithInterceptor("poison", poison{}), host.WithInterceptor("told", &told{}))
 	if err != nil {
 		return err
@@ -127,14 +126,14 @@ func (r role) config() host.Config {
 		Chain:  map[string]host.ChainConfig{"c": {Topics: []string{outTopic}, OnSend: []string{"dedup", "poison"}, OnCommit: []string{"told"}}},
 		Pipeline: map[string]host.PipelineConfig{pipelineName: {
 			From: []string{inTopic}, To: outTopic, DeadLetterTopic: deadTopic, Guarantee: "exactly_once",
-			CommitInterval: host.Duration(interval), TransactionTimeout: host.Duration(txnTimeout),
+			CommitInterval: host.Duration(interval), TransactionTimeout: host.Duration(r.Session), // beyond it nobody waits for a host that died
 		}},
 	}
 	cfg.Host.ID = r.ID
 	cfg.Cluster.BootstrapServers = r.Addrs
 	cfg.Plugins.CacheDir = filepath.Join(r.Dir, "cache")
 	cfg.Producer.Linger = host.Duration(2 * time.Millisecond)
-	cfg.Consumer.SessionTimeout, cfg.Consumer.Heartbeat = host.Duration(session), host.Duration(session/8)
+	cfg.Consumer.SessionTimeout, cfg.Consumer.Heartbeat = host.Duration(r.Session), host.Duration(r.Session/8)
 	cfg.Consumer.FetchMaxWait, cfg.Consumer.MaxPollRecords = host.Duration(50*time.Millisecond), 50
 	return cfg
 }

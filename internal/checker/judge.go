@@ -198,6 +198,9 @@ func (j *judge) committed(s *Seen) {
 		return
 	}
 	increment(&f.seen[Committed])
+	if f.seen[Committed] == 1 {
+		j.r.Visible++
+	}
 	if f.seen[Committed] == 1 && f.at != (place{s.Partition, s.Offset}) {
 		j.r.finding(&j.r.Inconsistent, "record %v is at partition %d offset %d, and read uncommitted at %d offset %d", s.ID, s.Partition, s.Offset, f.at.partition, f.at.offset)
 	}

@@ -40,6 +40,8 @@ type Report struct {
 	Refused        int64 `json:"refused"`
 	Unknown        int64 `json:"unknown"`
 	UnknownWritten int64 `json:"unknown_written"`
+	// Visible are the records that a reader of committed ones finds.
+	Visible int64 `json:"visible"`
 	// Uncompleted never got a callback, CompletedTwice got more than one. A
 	// history that was cut short has records without one, which count as of
 	// unknown outcome.

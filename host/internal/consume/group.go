@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/cluster"
@@ -316,6 +317,34 @@ func (g *Group) pause(tps []klamm.TopicPartition, on bool) {
 		}
 	}
 }
+
+// Leave has a static member, which does not leave by itself, leave for good, so that
+// nobody waits for it to come back (KIP-345). It is called after Run.
+func (g *Group) Leave(ctx context.Context) error {
+	if g.instance == "" {
+		return nil
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	m := kmsg.NewLeaveGroupRequestMember()
+	req.Group, m.InstanceID = g.id, &g.instance
+	req.Members = append(req.Members, m)
+	k := &coordinator{cluster: g.cluster, group: g.id}
+	defer k.hangUp()
+	resp, err := k.request(ctx, req, leaveGroupVersion)
+	if err != nil {
+		return err
+	}
+	left := resp.(*kmsg.LeaveGroupResponse)
+	for _, m := range left.Members {
+		if left.ErrorCode == 0 {
+			left.ErrorCode = m.ErrorCode
+		}
+	}
+	return brokerError(left.ErrorCode)
+}
+
+// leaveGroupVersion is the one that can name static members.
+const leaveGroupVersion = 4
 
 // Close ends Run and waits for it. It may be called twice, and instead of Run.
 func (g *Group) Close() error {
