@@ -268,6 +268,13 @@ type machine struct {
 	spaces  []*state.Space
 	serial  state.Ref
 	written map[state.Position]bool
+	lots    map[asking]*state.Asked // claims of ClaimAll
+}
+
+// asking is who claims what.
+type asking struct {
+	ref state.Ref
+	slot
 }
 
 func newMachine(t *rapid.T, kit Kit) *machine {
@@ -278,7 +285,7 @@ func newMachine(t *rapid.T, kit Kit) *machine {
 			recordTime: rapid.Bool().Draw(t, "record time"),
 			hold:       []bool{false, rapid.Bool().Draw(t, "hold")}, fates: map[state.Ref]int{},
 		},
-		written: map[state.Position]bool{},
+		written: map[state.Position]bool{}, lots: map[asking]*state.Asked{},
 	}
 	m.made = kit.make(t, m.maxEntries, 1000)
 	m.open(t, m.made.backend)
@@ -343,7 +350,7 @@ func (m *machine) Claim(t *rapid.T) {
 	now := m.clock(r)
 	want, owner := m.claim(r, s, now)
 	space := m.spaces[s.plugin]
-	got := space.Claim(r.ref, "orders", []byte(s.id), ttl, space.ClockMS(time.UnixMilli(r.time), m.now))
+	got := m.ask(t, space, r, s)
 	if (got.Wait != nil) != (got.Code == state.Pending) {
 		t.Fatalf("claim %v for %d: %+v", s, r.ref, got)
 	}
@@ -362,11 +369,33 @@ func (m *machine) Claim(t *rapid.T) {
 	}
 }
 
+// ask claims in one of the two ways that there are.
+func (m *machine) ask(t *rapid.T, space *state.Space, r *record, s slot) state.Answer {
+	clock := space.ClockMS(time.UnixMilli(r.time), m.now)
+	delete(m.lots, asking{r.ref, s})
+	if rapid.Bool().Draw(t, "alone") {
+		return space.Claim(r.ref, "orders", []byte(s.id), ttl, clock)
+	}
+	asked := []state.Asked{{Owner: r.ref, Topic: "orders", ID: []byte(s.id), NowMS: clock}}
+	met := space.ClaimAll(asked, ttl, nil)
+	got := state.Answer{Code: asked[0].Code, Fresh: asked[0].Fresh}
+	for _, m := range met {
+		got.At, got.Wait = m.At, m.Wait
+	}
+	m.lots[asking{r.ref, s}] = &asked[0]
+	return got
+}
+
 func (m *machine) Undo(t *rapid.T) {
 	r := pick(t, m.live(), "record")
 	s := pick(t, r.fresh, "claim")
 	r.fresh = slices.DeleteFunc(r.fresh, func(x slot) bool { return x == s })
 	m.claims = slices.DeleteFunc(m.claims, func(p pending) bool { return p.slot == s && p.owner == r })
+	if a := m.lots[asking{r.ref, s}]; a != nil {
+		m.spaces[s.plugin].UndoAsked(a)
+		m.spaces[s.plugin].UndoAsked(a) // it does nothing more
+		return
+	}
 	m.spaces[s.plugin].Undo(r.ref, "orders", []byte(s.id))
 }
 
@@ -436,7 +465,14 @@ func (m *machine) Settle(t *rapid.T) {
 		s.Outcome, s.Unknown = klamm.Failed, true
 	}
 	want := m.settle(r, &s)
-	got := m.ledger.Settle(r.ref, s)
+	var got []state.Resolution
+	if rapid.Bool().Draw(t, "alone") {
+		got = m.ledger.Settle(r.ref, s)
+	} else {
+		same := s
+		same.At.Offset = -100 // counts for nothing
+		got = m.ledger.SettleSame([]state.Ref{r.ref}, []int64{s.At.Offset}, same, nil)
+	}
 	for _, r := range got {
 		m.checkTwin(t, r)
 	}
