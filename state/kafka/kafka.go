@@ -76,7 +76,7 @@ type Backend struct {
 	key     state.Key // zero until Open has found it
 	limit   int       // ids of one partition
 	parts   map[int32]*part
-	staged  map[state.ID]place
+	staged  queue
 	writes  []Write // of Take
 	arena   []byte  // their bytes
 	buckets map[string]*bucket
@@ -104,7 +104,7 @@ func New(o Options) *Backend {
 	}
 	b := &Backend{
 		o: o, values: state.NewMemory(1, o.MaxBytes), parts: make(map[int32]*part),
-		staged: make(map[state.ID]place), buckets: make(map[string]*bucket),
+		buckets: make(map[string]*bucket),
 	}
 	b.health.Where, b.health.Size, b.health.Synced = "topic "+o.Topic, -1, -1
 	b.ctx, b.stop = context.WithCancel(context.Background())
@@ -205,16 +205,16 @@ func (u *bucket) Remember(id state.ID, at state.Position, _, nowMS int64) error 
 	b := u.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	in, ok := b.staged[id]
+	in, ok := b.staged.find(id)
 	if !ok {
 		return nil
 	}
-	c := &in.part.staged[in.i].claim
-	if c.at != at || c.plugin != u.plugin {
+	s := &in.part.staged[in.i]
+	if s.claim.at != at || s.claim.plugin != u.plugin {
 		return nil
 	}
-	delete(b.staged, id)
-	return in.part.window.Put(u.plugin, id, at, c.expiresMS, nowMS)
+	s.done = true
+	return in.part.bucket(u.plugin).Remember(id, at, s.claim.expiresMS, nowMS)
 }
 
 // Usage adds the partitions up.

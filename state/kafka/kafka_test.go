@@ -376,3 +376,50 @@ func FuzzClaim(f *testing.F) {
 		}
 	})
 }
+
+// Ids are remembered in the order in which they were staged, or in another.
+func TestRememberedInAnyOrder(t *testing.T) {
+	for _, order := range [][]int{{1, 2, 3, 4, 5}, {5, 4, 3, 2, 1}, {3, 1, 5, 2, 4}, {1, 3, 2, 5}, {}} {
+		log := newFakeLog()
+		b := opened(t, log, 1, nil)
+		assign(t, b, 0)
+		for i := 1; i <= 5; i++ {
+			b.Stage(0, "dedup", testID(i), testAt(i), 0)
+		}
+		next, _ := log.Commit(b.Take())
+		for _, i := range append(order, 9) { // 9 is none
+			if err := b.Bucket("dedup").Remember(testID(i), testAt(i), 0, 0); err != nil {
+				t.Fatal(err)
+			}
+			wantFound(t, b, i, i != 9)
+		}
+		b.Committed(next) // what was not settled is there too: the log has it
+		for i := 1; i <= 5; i++ {
+			wantFound(t, b, i, true)
+		}
+		if n := b.Bucket("dedup").Usage().Entries; n != 5 {
+			t.Errorf("%v: %d ids, want 5", order, n)
+		}
+	}
+}
+
+// An id that somebody had forgotten, and that a transaction brought back which was
+// aborted, is still forgotten.
+func TestForgottenAndAborted(t *testing.T) {
+	log := newFakeLog()
+	b := opened(t, log, 1, nil)
+	assign(t, b, 0)
+	remember(t, b, log, 0, 1, 2)
+	if !b.Forget("dedup", testID(1)) {
+		t.Fatal("it was not there")
+	}
+	b.Stage(0, "dedup", testID(1), testAt(3), 0)
+	b.Take()
+	b.Aborted()
+	remember(t, b, log, 0, 4)
+	other := opened(t, log, 1, nil)
+	assign(t, other, 0)
+	for i, want := range map[int]bool{1: false, 2: true, 4: true} {
+		wantFound(t, other, i, want)
+	}
+}

@@ -27,6 +27,8 @@ type part struct {
 	cancel       context.CancelFunc
 	err          error // why it failed
 	names        names
+	last         state.Bucket // of plugin, in window
+	plugin       string
 	applied, end atomic.Int64
 	forgetting   *time.Timer
 }
@@ -43,12 +45,8 @@ const (
 type staged struct {
 	id    state.ID
 	claim claim
-}
-
-// place is where an id is staged: the last time, should it be twice.
-type place struct {
-	part *part
-	i    int
+	done  bool // it is in the window
+	back  bool // it was gone, and its tombstone was not written yet
 }
 
 // goneMax bounds the ids that wait for a tombstone. Those above it are met again
@@ -71,7 +69,13 @@ func (p *part) let(id state.ID) {
 	}
 }
 
-func (p *part) bucket(plugin string) state.Bucket { return p.window.Bucket(plugin) }
+// bucket is the plugin's; most calls are for the plugin of the call before.
+func (p *part) bucket(plugin string) state.Bucket {
+	if p.last == nil || p.plugin != plugin {
+		p.last, p.plugin = p.window.Bucket(plugin), plugin
+	}
+	return p.last
+}
 
 // Assign begins to read partitions' ids back. One that was revoked a moment ago
 // goes on from there. Await tells when they are there.
@@ -142,7 +146,10 @@ func (b *Backend) Revoke(partitions ...int32) {
 // retire keeps a partition for a while. A window that was not read back whole is
 // as good: the reading goes on where it ended.
 func (b *Backend) retire(p *part) {
-	b.unstage(p)
+	if len(p.staged) > 0 {
+		b.staged.forget(p)
+	}
+	p.unstage()
 	if p.phase == ready {
 		for plugin, u := range b.buckets {
 			now := p.bucket(plugin).Usage()
@@ -161,10 +168,10 @@ func (b *Backend) retire(p *part) {
 }
 
 // unstage forgets what the open transaction has of a partition.
-func (b *Backend) unstage(p *part) {
+func (p *part) unstage() {
 	for i := range p.staged {
-		if id := p.staged[i].id; b.staged[id] == (place{p, i}) {
-			delete(b.staged, id)
+		if s := &p.staged[i]; s.back && !s.done {
+			p.let(s.id)
 		}
 	}
 	p.staged, p.buried = p.staged[:0], p.buried[:0]
@@ -179,8 +186,12 @@ func (b *Backend) Stage(partition int32, plugin string, id state.ID, at state.Po
 	if p == nil || p.phase != ready {
 		return
 	}
-	b.staged[id] = place{p, len(p.staged)}
-	p.staged = append(p.staged, staged{id, claim{plugin: plugin, at: at, expiresMS: expiresMS}})
+	_, back := p.gone[id]
+	if back {
+		delete(p.gone, id)
+	}
+	b.staged.put(place{p, len(p.staged)})
+	p.staged = append(p.staged, staged{id: id, back: back, claim: claim{plugin: plugin, at: at, expiresMS: expiresMS}})
 }
 
 // Write is one record of the open transaction: an id, or the tombstone of one.
@@ -231,9 +242,7 @@ func (b *Backend) bury(p *part) {
 			break
 		}
 		p.buried = append(p.buried, id)
-		if _, back := b.staged[id]; !back && !p.window.Has(id) {
-			b.write(p.id, id, nil)
-		}
+		b.write(p.id, id, nil)
 	}
 }
 
@@ -247,18 +256,18 @@ func (b *Backend) Committed(next map[int32]int64) {
 			continue
 		}
 		for _, id := range p.buried {
-			if !p.window.Has(id) {
-				delete(p.gone, id)
-			}
+			delete(p.gone, id)
 		}
 		for i := range p.staged { // none: all were settled
-			if s := &p.staged[i]; b.staged[s.id] == (place{p, i}) {
+			if s := &p.staged[i]; !s.done {
 				_ = p.window.Put(s.claim.plugin, s.id, s.claim.at, s.claim.expiresMS, 0) // memory refuses no id
+				s.done = true
 			}
 		}
 		p.next = max(p.next, next[p.id])
-		b.unstage(p)
+		p.unstage()
 	}
+	b.staged.clear()
 }
 
 // Aborted tells that the transaction is not committed, or that nobody knows. The
@@ -267,8 +276,9 @@ func (b *Backend) Aborted() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.parts {
-		b.unstage(p)
+		p.unstage()
 	}
+	b.staged.clear()
 }
 
 // restore reads a partition's ids back.
@@ -312,7 +322,7 @@ func (b *Backend) readBack(ctx context.Context, p *part) (n uint64, err error) {
 	if p.next > end {
 		b.o.Logger.Warn("state in Kafka: the topic has lost records, reading from its start", "state", b.o.Name, "topic", b.o.Topic, "partition", p.id, "offset", p.next, "end", end)
 		clear(p.gone)
-		p.window, p.next = state.NewWindow(b.limit, p.let), 0
+		p.window, p.last, p.next = state.NewWindow(b.limit, p.let), nil, 0
 	}
 	p.next = max(p.next, first)
 	p.end.Store(end)
