@@ -25,7 +25,7 @@ import (
 var (
 	roundsFlag = flag.Int("rounds", 6, "how many times hosts are killed, stopped or replaced")
 	seedFlag   = flag.Uint64("seed", 0, "`number` that decides; 0: another one each time")
-	stateFlag  = flag.String("state", "file", "backend of the dedup state")
+	stateFlag  = flag.String("state", "kafka", "backend of the dedup state")
 	txnFlag    = flag.Int("transactions", 2, "`version` of transactions that the brokers agree on, 1 or 2")
 )
 
