@@ -44,7 +44,7 @@ type watch struct {
 	begun    time.Time // of the first look at the clock, zero before
 	burned   int64     // since the first yield, notYielded before
 	extended bool
-	forgiven time.Duration // that others had the processor
+	away     time.Duration // that others had the processor of a crowded process
 
 	granted int64 // at the last yield
 	pace    pace
@@ -86,14 +86,14 @@ func (w *watch) charge(units int) { w.fuel.Set(w.fuel.Get() - uint64(units)) }
 
 // yield ends the call with a trap if its time is over, and gives it another
 // slice if not. A guest that had little of the processor gets as much time again,
-// once.
+// once, and what it gave up to others on top, up to as much again.
 func (w *watch) yield() {
 	now := time.Now()
 	if w.begun.IsZero() {
 		w.begun = now
 	}
 	if w.burned == notYielded {
-		w.burned, w.forgiven = 0, 0
+		w.burned, w.away = 0, 0
 		w.pace.begin(now)
 	} else {
 		w.burned += w.granted - int64(w.fuel.Get())
@@ -104,29 +104,23 @@ func (w *watch) yield() {
 			panic(lateTrap{})
 		}
 		w.extended = true
-		w.limit *= 2
+		w.limit += w.limit + min(w.away, w.limit)
 	}
-	w.forgive(w.pace.breathe(now))
+	w.breathe(now)
 	w.granted = w.pace.slice
 	w.fuel.Set(uint64(w.granted))
 }
 
-// crowded is how long others must have had the processor for it not to be the
-// guest's time: nearly the time slice of one that computes. What collections and
-// the network take is shorter.
+// crowded is how long others must have had the processor for it to be no short
+// errand: nearly the time slice of one that computes. What collections and the
+// network take is shorter.
 const crowded = breathMost * 4 / 5
 
-// forgive takes time off that others had the processor of a crowded process for,
-// as much as the call's own time at most: a guest that gives way must not be late
-// for it.
-func (w *watch) forgive(away time.Duration) {
-	if away < crowded {
-		return
-	}
-	away = min(away, w.limit-w.forgiven)
-	if away > 0 {
-		w.forgiven += away
-		w.begun = w.begun.Add(away)
+// breathe lets others run, and notes how long a crowded process kept the guest
+// from going on.
+func (w *watch) breathe(now time.Time) {
+	if away := w.pace.breathe(now); away >= crowded {
+		w.away += away
 	}
 }
 
