@@ -243,7 +243,7 @@ type written struct {
 	errs []error
 }
 
-// write has the ids of the records that offsets commit written in the open
+// writeClaims has the ids of the records that offsets commit written in the open
 // transaction. Those of on_send were staged as they were written.
 func (p *pipeline) writeClaims(ctx context.Context, parts map[klamm.TopicPartition]*progress, offsets map[klamm.TopicPartition]int64) (*written, error) {
 	for tp, at := range offsets {
@@ -255,11 +255,11 @@ func (p *pipeline) writeClaims(ctx context.Context, parts map[klamm.TopicPartiti
 	any := false
 	for i, b := range p.claims.states {
 		w.next[i] = map[int32]int64{}
+		from := origin{chain: p.bare, done: func(r klamm.Result) { w.done(i, r) }}
 		for _, write := range b.Take() {
 			any = true
 			rec := klamm.Record{Topic: b.Topic(), Target: klamm.ToPartition(write.Partition), Key: write.Key, Value: write.Value}
-			_, err := p.producer.accept(ctx, &rec, origin{chain: p.bare, done: func(r klamm.Result) { w.done(i, r) }})
-			if err != nil {
+			if _, err := p.producer.accept(ctx, &rec, from); err != nil {
 				return nil, err
 			}
 		}
