@@ -167,13 +167,72 @@ func TestProgressText(t *testing.T) {
 	}
 }
 
+const killedConfig = `
+version = 1
+[host]
+id = "mover"
+[consumer]
+max_poll_records = 50
+`
+
+// killedDedup has ids in Kafka, which asks for a pipeline that uses them.
+const killedDedup = killedConfig + `
+[plugin.dedup]
+module = "builtin:dedup"
+state = "ids"
+config = { id = "key", window = "24h" }
+[chain.clean]
+topics = ["clean"]
+on_send = ["dedup"]
+[state.ids]
+backend = "kafka"
+[pipeline.clean]
+from = ["raw"]
+to = "clean"
+guarantee = "exactly_once"
+`
+
 // TestCopyKilled kills a copy in the middle, again and again, and goes on. Nothing
 // is lost or doubled, and the figures are those of all runs.
 func TestCopyKilled(t *testing.T) {
 	const records = 40_000
-	config := "version = 1\n[host]\nid = \"mover\"\n[consumer]\nmax_poll_records = 50\n"
-	lab := newCopyLab(t, config, records)
-	klammRun(t, "topic", "create", "clean", "--partitions", "3", "-b", lab.broker).want(t, exitOK)
+	lab := newCopyLab(t, killedConfig, records)
+	kills := lab.copyKilled(t)
+	r := lab.copy(t, "raw", "clean", "--resume", "--verify", "-o", "json").want(t, exitOK)
+	if r.out != fmt.Sprintf(`{"schema":"klamm.copy/1","in":%d,"out":%d,"dropped":0,"dead_lettered":0,"verified":true}`+"\n", records, records) {
+		t.Errorf("got %s", r.out)
+	}
+	got, wrong := lab.values(t, "clean"), 0
+	for i := range records {
+		if got[fmt.Sprint(i)] != 1 {
+			wrong++
+		}
+	}
+	if wrong > 0 || len(got) != records {
+		t.Errorf("%d kills; %d of %d values are not there once, and there are %d", kills, wrong, records, len(got))
+	}
+}
+
+// TestCopyKilledKeepsItsIDs: with ids in Kafka no duplicate passes, also where a
+// kill lies between the two.
+func TestCopyKilledKeepsItsIDs(t *testing.T) {
+	const records, unique = 40_000, 32_000
+	lab := newCopyLab(t, killedDedup, records)
+	kills := lab.copyKilled(t)
+	r := lab.copy(t, "raw", "clean", "--resume", "--verify", "-o", "json").want(t, exitOK)
+	if r.out != fmt.Sprintf(`{"schema":"klamm.copy/1","in":%d,"out":%d,"dropped":%d,"dead_lettered":0,"verified":true}`+"\n", records, unique, records-unique) {
+		t.Errorf("%d kills: got %s", kills, r.out)
+	}
+	if got := len(lab.values(t, "clean")); got != unique {
+		t.Errorf("%d kills: there are %d values, want %d", kills, got, unique)
+	}
+}
+
+// copyKilled copies raw to clean in processes of their own, of which it kills some,
+// and returns how many.
+func (l *copyLab) copyKilled(t *testing.T) int {
+	t.Helper()
+	klammRun(t, "topic", "create", "clean", "--partitions", "4", "-b", l.broker).want(t, exitOK)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -181,10 +240,10 @@ func TestCopyKilled(t *testing.T) {
 	kills := 0
 	for ended := false; !ended; {
 		out, talk := newOutput(), newOutput()
-		cmd := exec.CommandContext(t.Context(), self, lab.args("raw", "clean", "--resume", "-o", "json")...)
+		cmd := exec.CommandContext(t.Context(), self, l.args("raw", "clean", "--resume", "-o", "json")...)
 		cmd.Env = append(os.Environ(), asCommand+"=1")
 		cmd.Stdout, cmd.Stderr = out, talk
-		before := lab.written(t)
+		before := l.written(t)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +255,7 @@ func TestCopyKilled(t *testing.T) {
 			case failed = <-exited:
 				ended, wait = true, false
 			case <-time.After(2 * time.Millisecond):
-				if kills < 5 && lab.written(t) > before+int64(1000*(kills+1)) {
+				if kills < 5 && l.written(t) > before+int64(1000*(kills+1)) {
 					kills++
 					cmd.Process.Kill()
 					<-exited
@@ -208,20 +267,10 @@ func TestCopyKilled(t *testing.T) {
 			t.Fatalf("after %d kills: %v: %s", kills, failed, talk)
 		}
 	}
-	r := lab.copy(t, "raw", "clean", "--resume", "--verify", "-o", "json").want(t, exitOK)
-	if r.out != fmt.Sprintf(`{"schema":"klamm.copy/1","in":%d,"out":%d,"dropped":0,"dead_lettered":0,"verified":true}`+"\n", records, records) {
-		t.Errorf("got %s", r.out)
+	if kills == 0 {
+		t.Error("it was never killed")
 	}
-	got, wrong := lab.values(t, "clean"), 0
-	for i := range records {
-		if got[fmt.Sprint(i)] != 1 {
-			wrong++
-		}
-	}
-	if kills == 0 || wrong > 0 || len(got) != records {
-		t.Errorf("%d kills; %d of %d values are not there once, and there are %d", kills, wrong, records, len(got))
-	}
-	t.Logf("%d kills", kills)
+	return kills
 }
 
 // written is how far the topic clean goes, committed or not.
