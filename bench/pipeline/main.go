@@ -71,7 +71,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		}
 		return nil
 	})
-	f.IntVar(&o.records, "records", 0, "records of a round; default 500,000, with --quick 200,000")
+	f.IntVar(&o.records, "records", 0, "records of a round; default 1,000,000, with --quick 500,000")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds of each figure; default 5, with --quick 3")
 	f.IntVar(&o.rate, "rate", 2000, "records a second in the round for delays; 0 leaves it out")
 	f.DurationVar(&o.rateTime, "rate-time", 0, "how long the round for delays takes; default 10s, with --quick 3s")
@@ -104,7 +104,7 @@ func (o *options) fill(quick bool) {
 			*n = short
 		}
 	}
-	set(&o.records, 0, 500_000, 200_000)
+	set(&o.records, 0, 1_000_000, 500_000)
 	set(&o.rounds, 0, 5, 3)
 	set(&o.kills, -1, 20, 0)
 	if o.rateTime == 0 {

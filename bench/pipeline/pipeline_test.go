@@ -114,7 +114,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	o, err := parse([]string{"--quick", "--kills", "3", "--output", "json"}, &bytes.Buffer{})
-	if err != nil || o.kills != 3 || o.records != 200_000 || !o.json || !slices.Equal(o.jobs, allJobs) {
+	if err != nil || o.kills != 3 || o.records != 500_000 || !o.json || !slices.Equal(o.jobs, allJobs) {
 		t.Errorf("got %+v, error %v", o, err)
 	}
 	if err := run(context.Background(), []string{"--no-such"}, &bytes.Buffer{}, &bytes.Buffer{}); err == nil || errors.Is(err, context.Canceled) {
