@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -33,6 +34,8 @@ type exactlyOnce struct {
 	counts   cutCounts
 	back     holdBack
 	claims   *claims // in Kafka; nil: none
+	// transactions are the producer's, for whoever asks at any moment.
+	transactions atomic.Pointer[transactions]
 	// The lane's mutex guards the rest while a life lasts.
 	inTxn bool   // a transaction is open
 	over  bool   // this life is
@@ -173,7 +176,9 @@ func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
 	if err := p.consumption.close(); err != nil {
 		p.log.Warn("close a pipeline", "pipeline", p.name, "error", err)
 	}
+	p.h.mu.Lock() // for who asks for figures
 	next.once, p.once = p.once, nil
+	p.h.mu.Unlock()
 	next.rekey = p.rekey
 	next.once.inTxn, next.once.over = false, false
 	next.transactional()
@@ -263,6 +268,7 @@ func (p *pipeline) openProducer(ctx context.Context) error {
 		return err
 	}
 	p.once.producer = producer
+	p.once.transactions.Store(producer.txn)
 	producer.hold = &p.once.back
 	if err := p.h.openLanes(ctx, producer); err != nil {
 		return err
@@ -536,8 +542,11 @@ func (p *pipeline) dropHeld(parts map[string][]int32) {
 // stats counts what is committed.
 func (p *pipeline) stats() PipelineStats {
 	s := p.consumption.stats()
-	if p.once != nil {
-		s.Counts = p.once.counts.seen(s.In)
+	if once := p.once; once != nil {
+		s.Counts = once.counts.seen(s.In)
+		if t := once.transactions.Load(); t != nil {
+			s.Transactions = t.figures.stats()
+		}
 	}
 	return s
 }

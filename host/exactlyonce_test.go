@@ -306,6 +306,11 @@ func TestExactlyOncePipelinesThatShareIDs(t *testing.T) {
 	stats := h.Stats().Pipelines
 	balanced(t, stats["a"].Counts, n)
 	balanced(t, stats["b"].Counts, n)
+	for name, p := range stats {
+		if f := p.Transactions; f.Committed == 0 || f.Init <= 0 || f.Begin <= 0 || f.SendOffsets <= 0 || f.Commit <= 0 {
+			t.Errorf("pipeline %s: transactions %+v", name, f)
+		}
+	}
 	if out := stats["a"].Out + stats["b"].Out; out != n {
 		t.Errorf("%d records are out, want %d", out, n)
 	}

@@ -36,6 +36,8 @@ type PipelineStats struct {
 	Commits int64
 	// Partitions that it has been assigned, by topic and number.
 	Partitions []PartitionLag
+	// Transactions of a pipeline that is exactly once.
+	Transactions TransactionStats
 }
 
 // PluginStats is one plugin's.
@@ -87,6 +89,8 @@ type ProduceStats struct {
 	Flushed      time.Duration // spent in Flush
 	MetadataWait time.Duration // of topics whose metadata was not known yet
 	MetadataAge  time.Duration // since the brokers last told
+
+	Transactions TransactionStats
 }
 
 // Histogram is how values were spread: Buckets has, at i, how many were below
@@ -149,6 +153,10 @@ func (h *Host) Stats() Stats {
 
 func (p *Producer) produceStats() ProduceStats {
 	s := p.pipeline.Stats()
+	var transactions TransactionStats
+	if p.txn != nil {
+		transactions = p.txn.figures.stats()
+	}
 	return ProduceStats{
 		BufferTotal: s.BufferTotal, BufferAvailable: s.BufferAvailable,
 		BufferWaiters: int64(s.BufferWaiters), BufferWaited: s.BufferWaited, BufferExhausted: s.BufferExhausted,
@@ -158,5 +166,6 @@ func (p *Producer) produceStats() ProduceStats {
 		BatchSize: s.BatchSize, QueueTime: s.QueueTime, RequestLatency: s.RequestLatency, Throttled: s.Throttled,
 		Connections: s.ConnectionsOpened, ConnectionsFailed: s.ConnectionsFailed,
 		Flushed: time.Duration(p.flushed.Load()), MetadataWait: time.Duration(p.park.waited.Load()), MetadataAge: p.cluster.MetadataAge(),
+		Transactions: transactions,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/produce"
@@ -22,7 +23,7 @@ type transactions struct {
 	p *Producer
 	// number is that of the transaction that takes records, 0 while none does.
 	number  atomic.Uint32
-	commits atomic.Int64 // how many were committed
+	figures txnFigures
 	// turn is held by the one call that begins or ends a transaction.
 	turn chan struct{}
 
@@ -53,7 +54,7 @@ func newTransactions(p *Producer) *transactions {
 var errNotTransactional = fmt.Errorf("the producer has no transactional_id: %w", klamm.ErrTransactionState)
 
 // within takes the turn for f, with max_block_ms as the limit of time.
-func (p *Producer) within(ctx context.Context, f func(context.Context, *transactions) error) error {
+func (p *Producer) within(ctx context.Context, call txnCall, f func(context.Context, *transactions) error) error {
 	t := p.txn
 	if t == nil {
 		return errNotTransactional
@@ -61,6 +62,7 @@ func (p *Producer) within(ctx context.Context, f func(context.Context, *transact
 	if p.callbacks.isCaller() {
 		return fmt.Errorf("called from a callback, for which the transaction would wait: have another goroutine do it: %w", klamm.ErrTransactionState)
 	}
+	defer t.figures.since(call, time.Now())
 	limit := p.cfg.MaxBlock.Std()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: max_block_ms %v is over", klamm.ErrTimeout, limit))
 	defer cancel()
@@ -80,13 +82,13 @@ func (p *Producer) within(ctx context.Context, f func(context.Context, *transact
 // An error that is klamm.ErrTimeout (max_block_ms, 60s by default, or ctx) leaves
 // it under way: the same call waits for it. klamm.ErrFatal is for good.
 func (p *Producer) InitTransactions(ctx context.Context) error {
-	return p.within(ctx, func(ctx context.Context, t *transactions) error { return p.pipeline.InitTransactions(ctx) })
+	return p.within(ctx, txnInit, func(ctx context.Context, t *transactions) error { return p.pipeline.InitTransactions(ctx) })
 }
 
 // renew ends the open transaction, and makes sure that the producer is still the
 // one of its transactional_id. A commit that is under way goes on.
 func (p *Producer) renew(ctx context.Context) error {
-	return p.within(ctx, func(ctx context.Context, t *transactions) error {
+	return p.within(ctx, txnInit, func(ctx context.Context, t *transactions) error {
 		if err := t.finish(ctx); err != nil {
 			return err
 		}
@@ -95,12 +97,12 @@ func (p *Producer) renew(ctx context.Context) error {
 }
 
 // committed returns how many transactions were committed.
-func (p *Producer) committed() int64 { return p.txn.commits.Load() }
+func (p *Producer) committed() int64 { return p.txn.figures.commits.Load() }
 
 // BeginTransaction begins a transaction. All records that are sent from then on
 // belong to it, until CommitTransaction or AbortTransaction.
 func (p *Producer) BeginTransaction(ctx context.Context) error {
-	return p.within(ctx, func(ctx context.Context, t *transactions) error {
+	return p.within(ctx, txnBegin, func(ctx context.Context, t *transactions) error {
 		if t.live {
 			return fmt.Errorf("begin a transaction: one is open: %w", klamm.ErrTransactionState)
 		}
@@ -120,7 +122,7 @@ func (p *Producer) BeginTransaction(ctx context.Context) error {
 // An error that is klamm.ErrTimeout leaves the request under way; it is part of
 // the transaction then.
 func (p *Producer) SendOffsets(ctx context.Context, offsets map[klamm.TopicPartition]int64, group GroupMetadata) error {
-	return p.within(ctx, func(ctx context.Context, t *transactions) error {
+	return p.within(ctx, txnSendOffsets, func(ctx context.Context, t *transactions) error {
 		if t.ending != notEnding {
 			return t.refuse("send offsets")
 		}
@@ -141,14 +143,14 @@ func (p *Producer) SendOffsets(ctx context.Context, offsets map[klamm.TopicParti
 // Called from a callback, for which it would wait, it returns
 // klamm.ErrTransactionState, as all calls for transactions do.
 func (p *Producer) CommitTransaction(ctx context.Context) error {
-	return p.within(ctx, func(ctx context.Context, t *transactions) error { return t.commit(ctx) })
+	return p.within(ctx, txnCommit, func(ctx context.Context, t *transactions) error { return t.commit(ctx) })
 }
 
 // AbortTransaction ends the transaction: no reader of committed records sees any
 // of its records. Those that were not sent fail with klamm.ErrTransactionAborted;
 // claims are released. Errors are those of CommitTransaction.
 func (p *Producer) AbortTransaction(ctx context.Context) error {
-	return p.within(ctx, func(ctx context.Context, t *transactions) error { return t.abort(ctx) })
+	return p.within(ctx, txnAbort, func(ctx context.Context, t *transactions) error { return t.abort(ctx) })
 }
 
 // Transaction begins a transaction, calls f and commits. Where f or the commit
@@ -243,8 +245,9 @@ func (t *transactions) ended(err error, s state.Settlement) error {
 	case !t.live:
 		return err
 	case err == nil && t.ending == committing:
-		t.commits.Add(1)
+		t.figures.commits.Add(1)
 	case err == nil:
+		t.figures.aborts.Add(1)
 	case errors.Is(err, klamm.ErrFatal), errors.Is(err, klamm.ErrClosed):
 		// It is never committed now, but where the commit itself got no answer.
 		s = state.Settlement{Outcome: klamm.Failed, Err: err, Unknown: errors.Is(err, klamm.ErrOutcomeUnknown)}

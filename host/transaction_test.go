@@ -155,6 +155,10 @@ func TestC119_CommitAndAbort(t *testing.T) {
 		if !c.Balanced() || c.InFlight != 0 || c.In != 20 || c.Out != 10 || c.Failed != 10 {
 			t.Errorf("counts %+v, want 10 out and 10 failed", c)
 		}
+		f := h.Stats().Produce.Transactions
+		if f.Committed != 5 || f.Aborted != 5 || f.Begin <= 0 || f.Commit <= 0 || f.Abort <= 0 || f.SendOffsets != 0 {
+			t.Errorf("figures of 5 commits and 5 aborts without offsets: %+v", f)
+		}
 	})
 }
 

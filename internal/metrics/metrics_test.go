@@ -22,6 +22,7 @@ func sample() host.Stats {
 		Sandbox:   host.SandboxStats{MemoryReserved: 4096, SnapshotBytes: 512},
 		States:    []host.StateStats{{State: "ids", Plugin: "dedup", Entries: 4, Pending: 1, Waiters: 1, Claims: 9, Hits: 2, Evictions: 1, Bytes: 256, UnknownFree: 1}},
 		Produce: host.ProduceStats{BufferTotal: 100, BufferAvailable: 60, InFlightRequests: 2, Batches: 3, Records: 5, Bytes: 500, Retries: 1, Splits: 1,
+			Transactions: host.TransactionStats{Committed: 4, Aborted: 1, Init: time.Second, Commit: 2500 * time.Millisecond},
 			BufferWaited: 1500 * time.Millisecond, BufferExhausted: 2, Requests: 4, RecordsFailed: 6, RecordBytes: 900, MetadataAge: 2 * time.Second,
 			RequestLatency: host.Histogram{Count: 3, Sum: int64(6 * time.Millisecond), Base: 1 << 17, Buckets: [22]int64{1, 2, 3}}},
 	}
@@ -86,6 +87,9 @@ func TestScrape(t *testing.T) {
 		`klamm_producer_request_duration_seconds_bucket{le="0.000262144"} 2`,
 		`klamm_producer_request_duration_seconds_sum 0.006`,
 		`klamm_producer_request_duration_seconds_count 3`,
+		`klamm_producer_transactions_total{end="committed",pipeline=""} 4`,
+		`klamm_producer_transactions_total{end="aborted",pipeline=""} 1`,
+		`klamm_producer_transaction_seconds_total{call="commit",pipeline=""} 2.5`,
 		`klamm_consumer_lag_records{pipeline="clean"} 7`,
 		`klamm_build_info{go="go1",version="1.2.3"} 1`,
 	} {
@@ -104,7 +108,7 @@ func TestProducerDoc(t *testing.T) {
 	_, rest, _ := strings.Cut(string(text), "<!-- metrics: begin -->\n")
 	table, _, ok := strings.Cut(rest, "<!-- metrics: end -->\n")
 	names := regexp.MustCompile("klamm_[a-z_]+").FindAllString(table, -1)
-	if !ok || len(names) < 19 {
+	if !ok || len(names) < 24 {
 		t.Fatalf("docs/producer.md names %d metrics", len(names))
 	}
 	m := New("v", "go1")

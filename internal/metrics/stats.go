@@ -80,11 +80,13 @@ var (
 	flushDesc          = desc("klamm_producer_flush_seconds_total", "Time spent in Flush.")
 	metadataWaitDesc   = desc("klamm_producer_metadata_wait_seconds_total", "Time that records waited for their topic's metadata, by topic.")
 	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
+	transactionsDesc   = desc("klamm_producer_transactions_total", "Transactions, committed or aborted. pipeline is empty for the producer.", "pipeline", "end")
+	transactionTime    = desc("klamm_producer_transaction_seconds_total", "Time spent in calls that init, begin, send_offsets, commit or abort.", "pipeline", "call")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
 	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, restoredDesc, restoreDesc, restoringDesc, restLagDesc, lapsedDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
-		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc}
+		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc, transactionsDesc, transactionTime}
 )
 
 // Describe implements prometheus.Collector.
@@ -103,6 +105,7 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 		out.counts(name, p.Counts)
 		out.gauge(lagDesc, p.Lag, name)
 		out.counter(commitsDesc, p.Commits, name)
+		out.transactions(name, p.Transactions)
 		for _, l := range p.Partitions {
 			out.gauge(partLagDesc, l.Lag, name, l.Topic, strconv.Itoa(int(l.Partition)))
 		}
@@ -119,6 +122,7 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 		out.backend(b)
 	}
 	out.produce(s.Produce)
+	out.transactions("", s.Produce.Transactions)
 }
 
 type sink struct{ ch chan<- prometheus.Metric }
@@ -232,4 +236,18 @@ func (s sink) produce(p host.ProduceStats) {
 	s.seconds(flushDesc, prometheus.CounterValue, p.Flushed)
 	s.seconds(metadataWaitDesc, prometheus.CounterValue, p.MetadataWait)
 	s.seconds(metadataAgeDesc, prometheus.GaugeValue, p.MetadataAge)
+}
+
+// transactions says nothing of a producer without any.
+func (s sink) transactions(pipeline string, t host.TransactionStats) {
+	if t == (host.TransactionStats{}) {
+		return
+	}
+	s.counter(transactionsDesc, t.Committed, pipeline, "committed")
+	s.counter(transactionsDesc, t.Aborted, pipeline, "aborted")
+	s.seconds(transactionTime, prometheus.CounterValue, t.Init, pipeline, "init")
+	s.seconds(transactionTime, prometheus.CounterValue, t.Begin, pipeline, "begin")
+	s.seconds(transactionTime, prometheus.CounterValue, t.SendOffsets, pipeline, "send_offsets")
+	s.seconds(transactionTime, prometheus.CounterValue, t.Commit, pipeline, "commit")
+	s.seconds(transactionTime, prometheus.CounterValue, t.Abort, pipeline, "abort")
 }
