@@ -79,10 +79,10 @@ func (d *javaDriver) close() error { return nil }
 // A round of Java is a new process, whose first records go through code that is
 // interpreted or just compiled: they are sent and not counted.
 const (
-	javaWarm     = 1_500_000
-	javaRecords  = 1_500_000 // counted ones, at least, when sent as fast as can be
-	javaRateWarm = 3         // seconds, at a fixed rate
-	javaRateTime = 3         // seconds, counted
+	javaWarm     = 800_000
+	javaRecords  = 600_000 // counted ones, at least, when sent as fast as can be
+	javaRateWarm = 3       // seconds, at a fixed rate
+	javaRateTime = 3       // seconds, counted
 )
 
 // Keys are numbers below javaKeys, so nearly all have as many digits.
