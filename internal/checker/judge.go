@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Options of Judge. The zero value has none of the extra evidence.
@@ -17,6 +18,9 @@ type Options struct {
 	// the end. They are held against what transactions were to commit. nil: nobody
 	// knows.
 	Offsets map[int32]int64
+	// Forgot is when the ids of dedup were lost, as those in memory are with their
+	// host: a record that was sent before does not make one sent after a duplicate.
+	Forgot []time.Time
 }
 
 // judge holds one judging. It reads the log twice.
@@ -420,11 +424,23 @@ func (j *judge) dedup() {
 		}
 		slices.Sort(g.acked)
 		for i := 1; i < len(g.acked); i++ {
-			if j.h.Window == 0 || int64(g.acked[i]-g.acked[i-1]) < j.h.Window.Milliseconds() {
+			if j.remembers(g.acked[i-1], g.acked[i]) {
 				j.r.finding(&j.r.DedupDoubled, "two records of id %x, sent after %d and %d ms, got through", dedup, g.acked[i-1], g.acked[i])
 			}
 		}
 	}
+}
+
+// remembers reports whether an id that was sent at first is known at then, both
+// in milliseconds since the history began.
+func (j *judge) remembers(first, then uint32) bool {
+	if j.h.Window > 0 && int64(then-first) >= j.h.Window.Milliseconds() {
+		return false
+	}
+	return !slices.ContainsFunc(j.o.Forgot, func(at time.Time) bool {
+		ms := at.Sub(j.h.Started).Milliseconds()
+		return int64(first) <= ms && ms <= int64(then)
+	})
 }
 
 // polls follows each consumer through the partitions.

@@ -3,6 +3,7 @@ package checker
 import (
 	"errors"
 	"testing"
+	"time"
 )
 
 func TestNothingIsFoundWhereNothingIsWrong(t *testing.T) {
@@ -198,5 +199,27 @@ func TestPlantedInBytes(t *testing.T) {
 				t.Error("it was not found")
 			}
 		})
+	}
+}
+
+// What was sent after ids were lost is no duplicate of what was sent before.
+func TestForgottenIDs(t *testing.T) {
+	twins := func(forgot ...time.Time) int64 {
+		w := newWorld(t)
+		id := MakeID(1, 3, worldRecords-1)
+		r := w.log.put(3, id)
+		*w.end(id) = Ended{ID: id, Outcome: OK, Partition: 3, Offset: r.Offset}
+		return w.judge(Options{Forgot: forgot}).DedupDoubled
+	}
+	last := int64(len(newWorld(t).sends))
+	if n := twins(time.UnixMilli(-1), time.UnixMilli(last+1)); n == 0 {
+		t.Error("ids were lost before the first record and after the last, and twins between are not found")
+	}
+	between := make([]time.Time, last)
+	for i := range between {
+		between[i] = time.UnixMilli(int64(i))
+	}
+	if n := twins(between...); n != 0 {
+		t.Errorf("%d twins are found though ids were lost after each record", n)
 	}
 }

@@ -125,9 +125,11 @@ func (t *Trial) endTransaction(ctx context.Context, call func(context.Context) e
 	}
 }
 
-// Replace opens another host in the place of one whose producer is lost.
+// Replace opens another host in the place of one whose producer is lost, and its
+// ids with it.
 func (t *Trial) Replace(ctx context.Context) error {
 	t.Count("producer_replaced")
+	t.forgot = append(t.forgot, time.Now())
 	_ = t.closeHost(ctx) // it says again that its producer is lost
 	cfg, options := t.config()
 	var err error

@@ -40,6 +40,7 @@ type Trial struct {
 	senders []*Sender
 	room    chan struct{} // holds one for each record without a completion
 	before  checker.Snapshot
+	forgot  []time.Time           // when a host's ids were lost with it
 	failed  atomic.Pointer[error] // of the history
 	mu      sync.Mutex
 	faults  map[string]int64
@@ -326,7 +327,7 @@ func (t *Trial) judge(ctx context.Context) (*checker.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := checker.Judge(ctx, h, t.log(), checker.Options{Before: t.before, Repartitioned: t.o.Repartitioned, Offsets: offsets})
+	r, err := checker.Judge(ctx, h, t.log(), checker.Options{Before: t.before, Repartitioned: t.o.Repartitioned, Offsets: offsets, Forgot: t.forgot})
 	if err != nil {
 		return nil, err
 	}
