@@ -34,7 +34,7 @@ var goGuest = sync.OnceValues(func() ([]byte, error) {
 func goSeat(t *testing.T, cfg PluginConfig, h Host) *Seat {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("builds a plugin with the Go toolchain")
+		t.Skip("not in the short form: it builds a plugin with the Go toolchain")
 	}
 	wasm, err := goGuest()
 	if err != nil {

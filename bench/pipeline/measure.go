@@ -23,7 +23,7 @@ import (
 type bench struct {
 	o      options
 	log    io.Writer
-	broker *brokerProcess
+	broker *child.Broker
 	topics *topics
 	redis  *redisServer
 	cache  string
@@ -95,10 +95,10 @@ func (b *bench) open(ctx context.Context) (err error) {
 	if b.dir, err = os.MkdirTemp("", "klamm-bench-"); err != nil {
 		return err
 	}
-	if b.broker, err = startBroker(b.o.partitions); err != nil {
+	if b.broker, err = child.StartBroker(brokerCommand, b.o.partitions); err != nil {
 		return err
 	}
-	if b.topics, err = newTopics(b.broker.addrs, b.o.partitions); err != nil {
+	if b.topics, err = newTopics(b.broker.Addrs, b.o.partitions); err != nil {
 		return err
 	}
 	fmt.Fprintf(b.log, "writing %d records, a fifth of them duplicates\n", b.o.records)
@@ -145,7 +145,7 @@ func (b *bench) contenders(ctx context.Context) (all []*contender, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		c.cfg.Brokers, c.cfg.Cache = b.broker.addrs, b.cache
+		c.cfg.Brokers, c.cfg.Cache = b.broker.Addrs, b.cache
 		c.row = row{Job: name, ExactlyOnce: c.once}
 		all = append(all, c)
 	}

@@ -123,21 +123,6 @@ func timed(ctx context.Context, job jobs.Job, profile string) (r report, err err
 	return r, nil
 }
 
-// brokerProcess is a broker in a process of its own.
-type brokerProcess struct {
-	*child.Process
-	addrs []string
-}
-
-func startBroker(partitions int) (*brokerProcess, error) {
-	p, err := child.StartSelf(child.BrokerCore, brokerCommand, strconv.Itoa(partitions))
-	if err != nil {
-		return nil, err
-	}
-	b := &brokerProcess{Process: p}
-	return b, b.Read(&b.addrs)
-}
-
 // startJob returns a job that is set up.
 func startJob(cfg jobs.Config) (*child.Process, error) {
 	text, err := json.Marshal(cfg)

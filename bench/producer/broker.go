@@ -84,23 +84,16 @@ func serveSink(b *sink.Broker, lines *bufio.Scanner, answers *json.Encoder) erro
 }
 
 // sinkProcess is a sink in a process of its own.
-type sinkProcess struct {
-	*child.Process
-	at []string
-}
+type sinkProcess struct{ *child.Broker }
 
 func startSink(partitions int) (*sinkProcess, error) {
-	p, err := child.StartSelf(child.BrokerCore, brokerCommand, strconv.Itoa(partitions))
-	if err != nil {
-		return nil, err
-	}
-	s := &sinkProcess{Process: p}
-	return s, s.Read(&s.at)
+	b, err := child.StartBroker(brokerCommand, partitions)
+	return &sinkProcess{b}, err
 }
 
 func (s *sinkProcess) close() error { return s.Close() }
 
-func (s *sinkProcess) addrs() []string { return s.at }
+func (s *sinkProcess) addrs() []string { return s.Addrs }
 
 func (s *sinkProcess) topic(string, int) error { return nil } // named is made
 
