@@ -185,7 +185,7 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	}
 }
 
-// tellRevoked calls the listener, before it drained what is in flight of
+// tellRevoked calls the listener, once what is in flight of partitions that are not lost is drained of
 // partitions that are not lost.
 func (c *consumption) tellRevoked(ctx context.Context, parts map[string][]int32, lost bool) {
 	tps := told(parts)
@@ -266,7 +266,7 @@ func (c *consumption) take(parts map[string][]int32) map[klamm.TopicPartition]*p
 
 // Records implements consume.Handler. Partitions take turns at the chain; a
 // delivery that waits for the producer makes them all wait: back-pressure.
-func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) error {
+func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) (err error) {
 	c.mu.Lock()
 	pr := c.parts[tp]
 	c.mu.Unlock()
@@ -287,8 +287,12 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	if c.sheets != nil {
 		ours, end, over := c.sheets.within(tp, recs)
 		if over {
-			c.group.Pause(tp)
-			defer pr.skip(end)
+			defer func() {
+				if err == nil && ctx.Err() == nil { // else some may be left, to be read again
+					c.group.Pause(tp)
+					pr.skip(end)
+				}
+			}()
 		}
 		if recs = ours; len(recs) == 0 {
 			return nil

@@ -176,9 +176,7 @@ func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
 	if err := p.consumption.close(); err != nil {
 		p.log.Warn("close a pipeline", "pipeline", p.name, "error", err)
 	}
-	p.h.mu.Lock() // for who asks for figures
-	next.once, p.once = p.once, nil
-	p.h.mu.Unlock()
+	next.once = p.once // not taken from the old one, which others may still ask
 	next.rekey = p.rekey
 	next.once.inTxn, next.once.over = false, false
 	next.transactional()
@@ -187,12 +185,12 @@ func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
 	if p.sheets != nil {
 		next.sheets = newSheets() // what the last life counted and did not commit is not true
 	}
+	next.tally.set(next.once.counts.seen(0).completed())
+	next.commits.Store(p.commits.Load())
+	p.h.mu.Lock() // so that who pauses the pipeline pauses the one that goes on
 	p.mu.Lock()
 	next.paused = p.paused
 	p.mu.Unlock()
-	next.tally.set(next.once.counts.seen(0).completed())
-	next.commits.Store(p.commits.Load())
-	p.h.mu.Lock()
 	p.h.pipelines[p.name] = next
 	p.h.mu.Unlock()
 	return next, nil
@@ -297,7 +295,9 @@ func (p *pipeline) transactional() {
 	p.commitAll, p.beforeRevoke = p.commitCut, p.revoked
 	p.producer, p.chain, p.bare = p.once.producer, p.once.chain, p.once.bare
 	p.limbo = map[klamm.TopicPartition][]progressClaim{}
-	p.once.back.take()
+	for _, r := range p.once.back.take() {
+		r.d.release(errLifeOver) // it is read again, and would meet its own claims
+	}
 	p.once.back.tried()
 	p.gate, p.soon = p.once.back.wait, make(chan struct{}, 1)
 	p.consumption.claims = p.once.claims
@@ -523,6 +523,7 @@ func (p *pipeline) revoked(parts map[string][]int32, lost bool) {
 		p.dropHeld(parts)
 		return
 	}
+	p.dropHeld(parts)
 	p.lane.mu.Lock()
 	defer p.lane.mu.Unlock()
 	if p.once.inTxn && !p.once.over {

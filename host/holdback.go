@@ -131,8 +131,11 @@ func (h *holdBack) wait(ctx context.Context) error {
 	}
 }
 
-// cuts reports whether the lane holds records back.
-func (l *lane) cuts() bool { return l.p.hold != nil && len(l.chain.lanes) == 1 }
+// cuts reports whether the lane holds records back. Dead letters and ids, which go
+// past the plugins, belong to records that are not.
+func (l *lane) cuts() bool {
+	return l.p.hold != nil && l.chain != l.p.chains.bare && len(l.chain.lanes) == 1
+}
 
 // holdRest completes the records of a block from n on as held back. The plugins
 // may have judged them already.

@@ -103,6 +103,8 @@ func (h *Host) startPipelines(ctx context.Context, pipelines map[string]Pipeline
 		h.pipelines[name] = p
 		h.mu.Unlock()
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, p := range started {
 		if p.cfg.Rekey && p.cfg.StopAtEnd {
 			p.behind = h.pipelines[config.RekeyStage(p.name)]

@@ -67,8 +67,8 @@ func (h *Host) ResumePipeline(name string) error { return h.pausePipeline(name, 
 
 func (h *Host) pausePipeline(name string, on bool) error {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	p := h.pipelines[name]
-	h.mu.Unlock()
 	if p == nil {
 		return fmt.Errorf("pipeline %q: %w", name, ErrUnknownPipeline)
 	}

@@ -132,6 +132,10 @@ func (h *Host) rekeyPartitions(ctx context.Context, name string, cfg PipelineCon
 	if err == nil {
 		return int32(len(topics[0].Partitions)), nil
 	}
+	var broker *klamm.BrokerError
+	if !errors.As(err, &broker) || broker.Code != klamm.CodeUnknownTopicOrPartition {
+		return 0, fmt.Errorf("look at topic %q of rekey: %w", h.cfg.RekeyTopic(name), err)
+	}
 	n := 0
 	for _, from := range cfg.From {
 		t, err := h.cluster.AwaitTopic(ctx, from)

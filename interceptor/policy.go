@@ -113,6 +113,15 @@ func (r *run) withoutCall(ctx context.Context, p *place, items []*Item, err erro
 		r.changes++
 		return
 	}
+	if errors.Is(err, state.ErrPendingElsewhere) { // no fault of anybody's: it is not known yet
+		r.fault(p, "state", nil)
+		for _, it := range items {
+			r.ended(p, nil, it, klamm.Failed)
+			it.Reason, it.Err = "state", p.errorOf(err)
+		}
+		r.changes++
+		return
+	}
 	kind := faultKind(err)
 	if kind == "breaker_open" {
 		err = fmt.Errorf("not called: %w", klamm.ErrBreakerOpen)

@@ -3,7 +3,6 @@ package interceptor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -23,7 +22,7 @@ type sharing struct {
 	serial uint64
 }
 
-func newSharing(t *testing.T, address, host string) *sharing {
+func newSharing(t *testing.T, address, host string, settings ...func(*Link)) *sharing {
 	t.Helper()
 	b, err := redis.New(t.Context(), redis.Options{Address: address, Name: "ids", Host: host, Timeout: time.Minute, Lease: time.Hour})
 	if err != nil {
@@ -53,6 +52,9 @@ func newSharing(t *testing.T, address, host string) *sharing {
 	}}
 	link := seat.link("p")
 	link.Space = space
+	for _, set := range settings {
+		set(&link)
+	}
 	s.lane = chainOf(t, ChainConfig{OnSend: []Link{link}})
 	return s
 }
@@ -142,5 +144,20 @@ func TestSharedStatePending(t *testing.T) {
 			t.Errorf("left over: %+v", got)
 		}
 	}
-	fmt.Fprint(t.Output(), two.calls, " calls\n")
+}
+
+// That nobody knows yet is no fault of the plugin's, so on_error has no say.
+func TestSharedStatePendingWhateverThePolicy(t *testing.T) {
+	for _, policy := range []Policy{Fail, Pass, Drop, DeadLetter} {
+		m := miniredis.RunT(t)
+		one := newSharing(t, "redis://"+m.Addr(), "one")
+		two := newSharing(t, "redis://"+m.Addr(), "two", func(l *Link) { l.OnError, l.DeadLetterTopic = policy, "dead" })
+		held := one.judge(t, "a")
+		b := two.judge(t, "x", "a")
+		if it := b.Items[1]; it.Outcome != klamm.Failed || !errors.Is(it.Err, state.ErrPendingElsewhere) {
+			t.Errorf("%v: got %v, %v", policy, it.Outcome, it.Err)
+		}
+		one.settle(held, klamm.Failed)
+		two.settle(b, klamm.Failed)
+	}
 }

@@ -227,8 +227,7 @@ func (t *transaction) undo(match func(index int) bool) {
 	}
 	for i := len(t.claims) - 1; i >= 0; i-- {
 		if c := &t.claims[i]; c.held && match(c.index) {
-			t.space.Undo(state.Ref(t.items[c.index].Ref), c.topic, t.ids[c.id.start:c.id.end])
-			c.held = false
+			t.giveBack(c)
 		}
 	}
 	for i := range t.asked {
@@ -236,6 +235,18 @@ func (t *transaction) undo(match func(index int) bool) {
 			t.space.UndoAsked(a) // a second time it does nothing
 		}
 	}
+}
+
+// giveBack undoes a claim. One that other hosts were told of stays this host's
+// among them until disown, for the call may be made again.
+func (t *transaction) giveBack(c *claim) {
+	id, owner := t.ids[c.id.start:c.id.end], state.Ref(t.items[c.index].Ref)
+	if _, told := t.told[answerKey(c.topic, id)]; told {
+		t.space.Keep(owner, c.topic, id)
+	} else {
+		t.space.Undo(owner, c.topic, id)
+	}
+	c.held = false
 }
 
 // waive cancels the waits of all records and keeps their claims: for a record

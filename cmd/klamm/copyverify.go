@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/klamm-io/klamm"
@@ -14,11 +15,11 @@ func (c *copyRun) verified(ctx context.Context, r *host.CopyReport) error {
 	c.a.say("counting what is in the topics")
 	reader, err := counterOf(c.s)
 	if err != nil {
-		return err
+		return errors.Join(c.print(r, nil), err)
 	}
 	differences, err := compareCopy(ctx, r, reader)
-	if err != nil {
-		return c.s.unreached(err)
+	if err != nil { // the copy itself is done
+		return errors.Join(c.print(r, nil), c.s.unreached(err))
 	}
 	equal := len(differences) == 0
 	if err := c.print(r, &equal); err != nil {

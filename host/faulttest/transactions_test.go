@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,10 +59,14 @@ func control(key kmsg.Key, a faultproxy.Action, chance float64, delay time.Durat
 }
 
 // refuse has coordinators answer one in so many requests with an error.
-func refuse(t *testing.T, tr *trial.Trial, key kmsg.Key, err *kerr.Error, one int64) {
+func refuse(t *testing.T, tr *trial.Trial, key kmsg.Key, err *kerr.Error, one int64) (stop func()) {
+	var over atomic.Bool
 	// When runs on the brokers' one goroutine, for each partition of a request.
 	n, last, struck := int64(0), kmsg.Request(nil), false
 	embedded(t, tr).Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: err, Count: -1, When: func(req kmsg.Request) bool {
+		if over.Load() {
+			return false
+		}
 		if req == last {
 			return struck
 		}
@@ -72,6 +77,7 @@ func refuse(t *testing.T, tr *trial.Trial, key kmsg.Key, err *kerr.Error, one in
 		}
 		return struck
 	}})
+	return func() { over.Store(true) }
 }
 
 // TestTransactions has a row for each kind of fault of transactions, for both
@@ -87,7 +93,7 @@ func TestTransactions(t *testing.T) {
 		}
 	}
 	refuses := func(key kmsg.Key, err *kerr.Error, one int64) func(*testing.T, *trial.Trial) func() {
-		return func(t *testing.T, tr *trial.Trial) func() { refuse(t, tr, key, err, one); return nothing }
+		return func(t *testing.T, tr *trial.Trial) func() { return refuse(t, tr, key, err, one) }
 	}
 	lost := func(chance float64) func(*testing.T, *trial.Trial) func() {
 		return proxy(control(kmsg.EndTxn, faultproxy.CutBeforeReply, chance, 0), control(kmsg.AddPartitionsToTxn, faultproxy.CutBeforeReply, chance/3, 0),
@@ -105,9 +111,9 @@ func TestTransactions(t *testing.T) {
 		}, "rehash"},
 		{"T1 coordinators load", false, nil, refuses(kmsg.EndTxn, kerr.CoordinatorLoadInProgress, 3), kerr.CoordinatorLoadInProgress.Message},
 		{"T1 the transaction before is being completed", false, nil, func(t *testing.T, tr *trial.Trial) func() {
-			refuse(t, tr, kmsg.AddPartitionsToTxn, kerr.ConcurrentTransactions, 3)
-			refuse(t, tr, kmsg.EndTxn, kerr.ConcurrentTransactions, 3)
-			return nothing
+			partitions := refuse(t, tr, kmsg.AddPartitionsToTxn, kerr.ConcurrentTransactions, 3)
+			ends := refuse(t, tr, kmsg.EndTxn, kerr.ConcurrentTransactions, 3)
+			return func() { partitions(); ends() }
 		}, kerr.ConcurrentTransactions.Message},
 		{"T2 replies to the end are lost", false, nil, lost(0.3), "cut_before_reply"},
 		{"T2 replies to the end are lost, with dedup", true, nil, lost(0.3), "cut_before_reply"},

@@ -66,9 +66,9 @@ func (l latencies) MarshalJSON() ([]byte, error) {
 }
 
 func TestKill(t *testing.T) {
-	w := newWorld(t, role{State: *stateFlag, Session: session}, *txnFlag)
 	brokers := start(t, "brokers", role{Brokers: true})
-	t.Cleanup(brokers.kill)
+	t.Cleanup(brokers.kill) // after the world's, which asks them how things stand
+	w := newWorld(t, role{State: *stateFlag, Session: session}, *txnFlag)
 	line, _ := brokers.said("ready ", patience)
 	w.role.Addrs = strings.Split(strings.TrimPrefix(line, "ready "), ",")
 	if *txnFlag == 1 {
@@ -278,6 +278,7 @@ func (w *world) revive() {
 func (w *world) replaced(i int) {
 	zombie := w.hosts[i]
 	zombie.signal(syscall.SIGSTOP)
+	w.t.Cleanup(zombie.kill) // a process that is stopped does not see its stdin end
 	zombie.name = "zombie " + hostID(i)
 	w.files[i]++ // it has its file open, and the other one is on another machine
 	w.run(i)

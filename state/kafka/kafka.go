@@ -193,7 +193,7 @@ func (u *bucket) FindFor(owner state.Ref, id state.ID, nowMS int64) (state.Posit
 	defer u.b.mu.Unlock()
 	p := u.b.parts[partition]
 	if p == nil || p.phase != ready {
-		return state.Position{}, false, fmt.Errorf("partition %d is not this host's", partition)
+		return state.Position{}, false, u.b.wrap(fmt.Errorf("partition %d is not this host's now: its records are read again by the host that has it", partition))
 	}
 	return p.bucket(u.plugin).Find(id, nowMS)
 }

@@ -110,7 +110,8 @@ func (q *queue) done(n int, failed bool) {
 	if failed {
 		q.failed++
 	} else {
-		q.ops = append([]op(nil), q.ops[n:]...)
+		clear(q.ops[:n])
+		q.ops = q.ops[n:]
 		q.taken += uint64(n)
 	}
 	close(q.turn)

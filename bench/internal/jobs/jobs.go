@@ -48,14 +48,6 @@ type stamp struct{ at atomic.Int64 }
 func (s *stamp) now()             { s.at.Store(time.Now().UnixNano()) }
 func (s *stamp) Ended() time.Time { return time.Unix(0, s.at.Load()) }
 
-// Settings says what each job is.
-var Settings = map[string]string{
-	"klamm":       "[pipeline] with guarantee = \"exactly_once\", dedup and route-by, commit_interval_ms 100",
-	"franz-go":    "GroupTransactSession, a Go map of ids that forgets those of aborted transactions, a partitioner; a commit every 100 ms",
-	"redis":       "as tutorials have it: sarama ConsumerGroup, SETNX for each record, SyncProducer (acks=all), MarkMessage; offsets are committed every second; a static member",
-	"redis-async": "the same with AsyncProducer: marked when it is handed over",
-}
-
 // Open sets a job up.
 func Open(cfg Config) (Job, error) {
 	switch cfg.Job {
@@ -69,7 +61,7 @@ func Open(cfg Config) (Job, error) {
 		return openFranzReader(cfg)
 	case "read-sarama":
 		return openSaramaReader(cfg)
-	case "redis", "redis-async":
+	case "redis":
 		return openRedis(cfg)
 	}
 	return nil, fmt.Errorf("unknown job %q", cfg.Job)

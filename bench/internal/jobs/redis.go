@@ -15,11 +15,11 @@ import (
 type redisJob struct {
 	group    sarama.ConsumerGroup
 	producer sarama.SyncProducer
-	async    sarama.AsyncProducer
 	redis    *redis.Client
 	in, out  string
 	left     *counted
-	stop     atomic.Pointer[context.CancelFunc]
+	stamp
+	stop atomic.Pointer[context.CancelFunc]
 }
 
 func openRedis(cfg Config) (Job, error) {
@@ -28,22 +28,11 @@ func openRedis(cfg Config) (Job, error) {
 	sc.Consumer.Offsets.Initial = sarama.OffsetOldest
 	sc.Consumer.Group.InstanceId = cfg.Group // so that a restart need not wait for the killed one's session to end
 	sc.Producer.RequiredAcks = sarama.WaitForAll
-	sc.Producer.Return.Successes = cfg.Job == "redis"
-	sc.Producer.Flush.Frequency = 0
-	if cfg.Job == "redis-async" {
-		sc.Producer.Flush.Frequency = 5 * time.Millisecond
-	}
+	sc.Producer.Return.Successes = true
 	j := &redisJob{in: cfg.In, out: cfg.Out, left: newCounted(cfg.Records), redis: redis.NewClient(&redis.Options{Addr: cfg.Redis})}
 	var err, err2 error
 	j.group, err = sarama.NewConsumerGroup(cfg.Brokers, cfg.Group, sc)
-	if cfg.Job == "redis" {
-		j.producer, err2 = sarama.NewSyncProducer(cfg.Brokers, sc)
-	} else if j.async, err2 = sarama.NewAsyncProducer(cfg.Brokers, sc); err2 == nil {
-		go func() {
-			for range j.async.Errors() { // nobody in the tutorials looks
-			}
-		}()
-	}
+	j.producer, err2 = sarama.NewSyncProducer(cfg.Brokers, sc)
 	return j, errors.Join(err, err2)
 }
 
@@ -69,12 +58,13 @@ func (j *redisJob) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Cons
 			return err
 		}
 		if fresh {
-			if err := j.send(&sarama.ProducerMessage{Topic: j.out, Key: sarama.ByteEncoder(m.Key), Value: sarama.ByteEncoder(m.Value), Headers: headersOf(m)}); err != nil {
+			if _, _, err := j.producer.SendMessage(&sarama.ProducerMessage{Topic: j.out, Key: sarama.ByteEncoder(m.Key), Value: sarama.ByteEncoder(m.Value), Headers: headersOf(m)}); err != nil {
 				return err
 			}
 		}
 		s.MarkMessage(m, "")
 		if j.left.handled(1) {
+			j.now()
 			(*j.stop.Load())()
 		}
 	}
@@ -88,22 +78,10 @@ func headersOf(m *sarama.ConsumerMessage) (headers []sarama.RecordHeader) {
 	return headers
 }
 
-func (j *redisJob) send(m *sarama.ProducerMessage) error {
-	if j.async != nil {
-		j.async.Input() <- m
-		return nil
-	}
-	_, _, err := j.producer.SendMessage(m)
-	return err
-}
-
 func (j *redisJob) Close() error {
 	err := j.group.Close()
 	if j.producer != nil {
 		err = errors.Join(err, j.producer.Close())
-	}
-	if j.async != nil {
-		err = errors.Join(err, j.async.Close())
 	}
 	return errors.Join(err, j.redis.Close())
 }

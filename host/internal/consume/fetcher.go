@@ -232,6 +232,7 @@ func (f *fetcher) assignAll() time.Duration {
 	defer f.mu.Unlock()
 	wait, now := time.Minute, time.Now()
 	for _, p := range slices.Clone(f.parts) {
+		f.cluster.Topic(p.Topic) // it is in use, also while it is paused or its handler slow
 		if p.broker >= 0 {
 			continue
 		}

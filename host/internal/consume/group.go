@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/cluster"
@@ -324,27 +323,8 @@ func (g *Group) Leave(ctx context.Context) error {
 	if g.instance == "" {
 		return nil
 	}
-	req := kmsg.NewPtrLeaveGroupRequest()
-	m := kmsg.NewLeaveGroupRequestMember()
-	req.Group, m.InstanceID = g.id, &g.instance
-	req.Members = append(req.Members, m)
-	k := &coordinator{cluster: g.cluster, group: g.id}
-	defer k.hangUp()
-	resp, err := k.request(ctx, req, leaveGroupVersion)
-	if err != nil {
-		return err
-	}
-	left := resp.(*kmsg.LeaveGroupResponse)
-	for _, m := range left.Members {
-		if left.ErrorCode == 0 {
-			left.ErrorCode = m.ErrorCode
-		}
-	}
-	return brokerError(left.ErrorCode)
+	return PutOut(ctx, g.cluster, g.id, g.instance)
 }
-
-// leaveGroupVersion is the one that can name static members.
-const leaveGroupVersion = 4
 
 // Close ends Run and waits for it. It may be called twice, and instead of Run.
 func (g *Group) Close() error {

@@ -177,7 +177,7 @@ func TestSeekInAssigned(t *testing.T) {
 	s.group = g
 	go g.Run(testContext(t))
 	t.Cleanup(func() { g.Close(); s.check(t) })
-	s.wait(t, "the end", func() bool { return s.expect[p] == 20 })
+	s.wait(t, "the end", func() bool { return s.expect[p] == 20 && s.sought == 1 })
 }
 
 type assignedSeeker struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -66,6 +67,13 @@ func (m *transactions) choose() func() {
 	}
 	// Looked at in this order: once no record is taken, quiet stays.
 	quiet := (state == committing || state == aborting) && m.p.quiet()
+	if quiet && number == math.MaxUint16 { // numbers begin anew: no partition may meet its old one
+		m.p.each(func(t *partition) {
+			t.mu.Lock()
+			t.txnIn, t.txnAdded = 0, 0
+			t.mu.Unlock()
+		})
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.state != state || m.number != number {

@@ -56,6 +56,7 @@ func (t *Trial) Transactions(ctx context.Context, times, n int) error {
 }
 
 func (t *Trial) transact(ctx context.Context, commit bool, send func(txn uint32) error) error {
+	t.outcome = checker.TxnUnknown
 	if err := t.Producer.BeginTransaction(ctx); err != nil {
 		if errors.Is(err, klamm.ErrFatal) && !errors.Is(err, klamm.ErrFenced) {
 			return t.Replace(ctx)
