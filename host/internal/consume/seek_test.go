@@ -78,20 +78,19 @@ func TestSeek(t *testing.T) {
 	x := newBench(t, partitions, 1, "t")
 	x.produce(t, "t", partitions, 0, n)
 	random := rand.New(rand.NewPCG(3, 4))
-	var within func(tp klamm.TopicPartition)
 	s, g := x.seeker(t, "g", func(s *seeker) {
-		s.hook = func(tp klamm.TopicPartition, _ []klamm.Record) { within(tp) }
-	})
-	within = func(tp klamm.TopicPartition) {
-		s.mu.Lock()
-		seek, to := random.IntN(4) == 0 && s.sought < seeks, random.Int64N(n)
-		s.mu.Unlock()
-		if seek {
-			if err := g.Seek(tp, to); err != nil {
+		s.hook = func(tp klamm.TopicPartition, _ []klamm.Record) {
+			s.mu.Lock()
+			seek, to := random.IntN(4) == 0 && s.sought < seeks, random.Int64N(n)
+			s.mu.Unlock()
+			if !seek {
+				return
+			}
+			if err := s.group.Seek(tp, to); err != nil {
 				s.change(func() { s.faultf("seek in the handler: %v", err) })
 			}
 		}
-	}
+	})
 	s.wait(t, "its partitions", func() bool { return len(s.parts) == partitions })
 	for i := range seeks {
 		tp := tp("t", int32(i%partitions))
