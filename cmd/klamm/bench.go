@@ -26,6 +26,8 @@ type benchOptions struct {
 	asked      float64
 	faults     bool
 	plugins    bool
+	duplicates float64
+	window     time.Duration
 	durable    bool
 	history    string
 	seed       uint64
@@ -43,10 +45,13 @@ stdout is the verdict; records per second go to stderr and tell of this machine.
 
 Without --brokers it starts embedded brokers. With --faults a proxy between cuts,
 holds, swallows and mutilates frames, brokers stop and answer with errors, and
-leaders move; the same --seed makes the same decisions. --history keeps what the
+leaders move; the same --seed makes the same decisions. With --duplicates records
+repeat ids, and none may be dropped unless one of its id is there (false_drops), nor
+may two get through within the window (dedup_doubled); with --faults brokers then also
+refuse records for good, so that ids are released again. --history keeps what the
 sender saw, for ` + "`klamm verify`" + `.`,
 		Example: `  klamm bench --records 100000
-  klamm bench --records 100000 --faults --plugins --output json
+  klamm bench --records 100000 --faults --duplicates 0.2 --output json
   klamm bench -b localhost:9092 --topic bench-1 --records 50000 --history bench-1.history`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), o) },
@@ -61,7 +66,9 @@ sender saw, for ` + "`klamm verify`" + `.`,
 	f.IntVar(&o.lanes, "lanes", 1, "`number` of lanes of the chain")
 	f.Float64Var(&o.asked, "explicit", 0, "`share` of keys whose records ask for their partition, 0 to 1")
 	f.BoolVar(&o.faults, "faults", false, "make faults while sending")
-	f.BoolVar(&o.plugins, "plugins", false, "run the dedup plugin; a fifth of the records are duplicates")
+	f.Float64Var(&o.duplicates, "duplicates", 0, "run the dedup plugin; this `share` of the records repeats the id of one before, 0 to 0.9")
+	f.BoolVar(&o.plugins, "plugins", false, "the same as --duplicates 0.2")
+	f.DurationVar(&o.window, "window", 0, "the `time` for which the plugin remembers an id, 0: for ever; with one, some records repeat ids from far back")
 	f.BoolVar(&o.durable, "fsync", false, "have each record in the history, on disk, before it is sent")
 	f.StringVar(&o.history, "history", "", "keep the history in this `file`")
 	f.Uint64Var(&o.seed, "seed", 0, "`number` that decides about records and faults; 0: another one each time")
@@ -87,6 +94,12 @@ func (o *benchOptions) check() error {
 	if !(o.asked >= 0 && o.asked <= 1) {
 		return usagef("--explicit %v: it is a share, 0 to 1", o.asked)
 	}
+	if !(o.duplicates >= 0 && o.duplicates <= 0.9) {
+		return usagef("--duplicates %v: it is a share, 0 to 0.9", o.duplicates)
+	}
+	if o.window < 0 || o.window > 0 && o.duplicates == 0 {
+		return usagef("--window %v: it is not negative, and goes with --duplicates", o.window)
+	}
 	return nil
 }
 
@@ -95,6 +108,9 @@ func (o *benchOptions) check() error {
 func benchInFlight(records int) int { return min(max(records/100, 2000), 50_000) }
 
 func (a *app) bench(ctx context.Context, o benchOptions) error {
+	if o.plugins && o.duplicates == 0 {
+		o.duplicates = 0.2
+	}
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -104,7 +120,7 @@ func (a *app) bench(ctx context.Context, o benchOptions) error {
 	}
 	t, err := trial.Start(ctx, trial.Options{
 		Topic: o.topic, Partitions: o.partitions, Embedded: o.embedded, Addresses: a.brokers, Keys: o.keys, Size: o.size,
-		Asked: o.asked, Dedup: o.plugins, Lanes: o.lanes, Seed: o.seed, History: o.history, Durable: o.durable,
+		Asked: o.asked, Dedup: o.duplicates > 0, Repeats: o.duplicates, Window: o.window, Refusals: o.duplicates > 0, Lanes: o.lanes, Seed: o.seed, History: o.history, Durable: o.durable,
 		Proxy: o.faults, InFlight: benchInFlight(o.records), Logger: log,
 		Config: func(c *host.Config) {
 			if o.faults {

@@ -12,6 +12,7 @@ func TestBench(t *testing.T) {
 	}{
 		{"plain", nil},
 		{"faults", []string{"--faults"}},
+		{"duplicates and a window", []string{"--duplicates", "0.3", "--window", "1h"}},
 		{"faults and plugins", []string{"--faults", "--plugins", "--explicit", "0.3", "--seed", "7"}},
 	}
 	for _, tt := range tests {
@@ -19,13 +20,13 @@ func TestBench(t *testing.T) {
 			r := klammRun(t, append([]string{"bench", "--records", "5000", "--output", "json"}, tt.args...)...).want(t, exitOK)
 			r.wantTalk(t, "a second on this machine")
 			got := r.json(t)
-			for _, zero := range []string{"lost", "duplicated", "reordered"} {
+			for _, zero := range []string{"lost", "duplicated", "reordered", "false_drops", "dedup_doubled"} {
 				if got[zero] != 0.0 {
 					t.Errorf("%s is %v", zero, got[zero])
 				}
 			}
 			// One more for each partition shows that none is stuck.
-			if got["schema"] != "klamm.verify/1" || got["sent"] != 5012.0 || got["completions"] != 5012.0 || got["ok"] != true {
+			if got["schema"] != "klamm.verify/1" || got["sent"] != 5012.0 || got["completions"] != 5012.0 || got["ok"] != true || (got["duplicates"] != 0.0) != (len(tt.args) > 1) {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -58,6 +59,8 @@ func TestBenchAndVerifyRefuse(t *testing.T) {
 		{"no records", []string{"bench", "-n", "0"}, exitUsage, "--records 0"},
 		{"small value", []string{"bench", "--size", "5"}, exitUsage, "--size 5: it is 24 to"},
 		{"share", []string{"bench", "--explicit", "NaN"}, exitUsage, "--explicit NaN"},
+		{"duplicates", []string{"bench", "--duplicates", "1"}, exitUsage, "--duplicates 1: it is a share"},
+		{"window of nothing", []string{"bench", "--window", "1s"}, exitUsage, "goes with --duplicates"},
 		{"no history named", []string{"verify"}, exitUsage, "HISTORY"},
 		{"no such history", []string{"verify", missing}, exitFailed, "no such file"},
 		{"no history", []string{"verify", "bench.go"}, exitFailed, "it is no history"},

@@ -103,6 +103,7 @@ func (a *app) printReport(r *checker.Report) error {
 		{"sent", r.Sent, true}, {"completions", r.Completions, true}, {"acknowledged", r.Acknowledged, true}, {"dropped", r.Dropped, false},
 		{"dead-lettered", r.DeadLettered, false}, {"failed", r.FailedDefinite, false}, {"refused", r.Refused, false},
 		{"of unknown outcome", r.Unknown, false}, {"of which written", r.UnknownWritten, false},
+		{"duplicates sent", r.Duplicates, false}, {"after the window", r.DedupLate, false}, {"beside an unknown outcome", r.DedupUnknown, false},
 		{"lost", r.Lost, true}, {"duplicated", r.Duplicated, true}, {"reordered", r.Reordered, true},
 	} {
 		if row.plain || row.n > 0 {

@@ -33,6 +33,7 @@ type History struct {
 
 	facts  map[uint64][]fact // by series, then n
 	orders map[int]uint32    // records of each producer
+	sends  uint32            // records of all
 	txns   map[uint32]TxnOutcome
 	polls  []Polled
 	// offsets are in the order of their transactions.
@@ -46,6 +47,8 @@ type fact struct {
 	dedup  uint64
 	offset int64 // as told
 	order  uint32
+	sentAs uint32 // how many were sent before it, and
+	endAs  uint32 // before it had a completion
 	ms     uint32 // since the history began
 	txn    uint32
 	asked  int32
@@ -102,10 +105,11 @@ func (h *History) sent(id ID, asked int32, dedup uint64, txn uint32, ms int64) e
 	}
 	p := id.Producer()
 	h.facts[id.series()] = append(s, fact{
-		dedup: dedup, txn: txn, asked: asked, order: h.orders[p], offset: -1, partition: -1,
+		dedup: dedup, txn: txn, asked: asked, order: h.orders[p], sentAs: h.sends, endAs: math.MaxUint32, offset: -1, partition: -1,
 		ms: uint32(min(max(ms, 0), math.MaxUint32)), at: place{-1, -1},
 	})
 	h.orders[p]++
+	h.sends++
 	return nil
 }
 
@@ -120,7 +124,7 @@ func (h *History) ended(e Ended) error {
 	}
 	increment(&f.ends)
 	if f.ends == 1 {
-		f.outcome, f.partition, f.offset = e.Outcome, e.Partition, e.Offset
+		f.outcome, f.partition, f.offset, f.endAs = e.Outcome, e.Partition, e.Offset, h.sends
 	}
 	return nil
 }

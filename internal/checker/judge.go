@@ -390,59 +390,6 @@ func (j *judge) committedTxn(txn uint32, f *fate) (committed, certain bool) {
 	return f.seen > 0, true
 }
 
-// dedup compares what went in with what came out: of each id one record, and no
-// record was dropped whose twin is not there.
-func (j *judge) dedup() {
-	type twins struct {
-		acked   []uint32 // their times, ms
-		written bool
-		dropped []ID
-	}
-	groups := map[uint64]*twins{}
-	j.h.each(func(id ID, f *fact) {
-		if f.dedup == 0 {
-			return
-		}
-		g := groups[f.dedup]
-		if g == nil {
-			g = &twins{}
-			groups[f.dedup] = g
-		}
-		g.written = g.written || f.seen[Committed] > 0
-		switch {
-		case f.outcome == OK && f.seen[Committed] > 0:
-			g.acked = append(g.acked, f.ms)
-		case f.outcome == Dropped && (f.txn == 0 || j.h.txns[f.txn] == TxnCommitted):
-			g.dropped = append(g.dropped, id)
-		}
-	})
-	for dedup, g := range groups {
-		if !g.written {
-			for _, id := range g.dropped {
-				j.r.finding(&j.r.FalseDrops, "record %v was dropped as a duplicate, and none of id %x is in the log", id, dedup)
-			}
-		}
-		slices.Sort(g.acked)
-		for i := 1; i < len(g.acked); i++ {
-			if j.remembers(g.acked[i-1], g.acked[i]) {
-				j.r.finding(&j.r.DedupDoubled, "two records of id %x, sent after %d and %d ms, got through", dedup, g.acked[i-1], g.acked[i])
-			}
-		}
-	}
-}
-
-// remembers reports whether an id that was sent at first is known at then, both
-// in milliseconds since the history began.
-func (j *judge) remembers(first, then uint32) bool {
-	if j.h.Window > 0 && int64(then-first) >= j.h.Window.Milliseconds() {
-		return false
-	}
-	return !slices.ContainsFunc(j.o.Forgot, func(at time.Time) bool {
-		ms := at.Sub(j.h.Started).Milliseconds()
-		return int64(first) <= ms && ms <= int64(then)
-	})
-}
-
 // polls follows each consumer through the partitions.
 func (j *judge) polls() {
 	type where struct {

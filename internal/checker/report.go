@@ -66,10 +66,16 @@ type Report struct {
 	OffsetFaults int64 `json:"offset_faults"`
 	// InterceptorFaults are records that interceptors met not exactly once.
 	InterceptorFaults int64 `json:"interceptor_faults"`
-	// FalseDrops were dropped as duplicates of records that are not there.
-	// DedupDoubled are acknowledged twins that both got through.
+	// Duplicates were sent with the id of one before. FalseDrops were dropped as
+	// duplicates of records that are not there, or that the window had ended for.
+	// DedupDoubled are acknowledged twins that both got through within it; those
+	// after it are DedupLate, and DedupUnknown are in the log beside a twin though
+	// nobody knew it: neither is a fault.
+	Duplicates   int64 `json:"duplicates"`
 	FalseDrops   int64 `json:"false_drops"`
 	DedupDoubled int64 `json:"dedup_doubled"`
+	DedupLate    int64 `json:"dedup_late"`
+	DedupUnknown int64 `json:"dedup_unknown"`
 	// PollSkips, PollRepeats and PollGhosts are a consumer's: records of the log
 	// that it was not given, or again, or too early.
 	PollSkips   int64 `json:"poll_skips"`

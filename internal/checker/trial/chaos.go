@@ -3,6 +3,7 @@ package trial
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,9 +65,16 @@ var chaosErrors = []*kerr.Error{
 	kerr.KafkaStorageError, kerr.UnknownTopicOrPartition, kerr.OutOfOrderSequenceNumber, kerr.CorruptMessage,
 }
 
+// refusals are answers that fail a batch for certain.
+var refusals = []*kerr.Error{kerr.PolicyViolation, kerr.TopicAuthorizationFailed, kerr.InvalidTimestamp}
+
 // injectErrors has brokers refuse a partition's batches now and then.
 func (t *Trial) injectErrors() (undo []func()) {
-	for i, err := range chaosErrors {
+	errs := chaosErrors
+	if t.o.Refusals {
+		errs = slices.Concat(errs, refusals)
+	}
+	for i, err := range errs {
 		numbers := t.Rand(1<<33 + uint64(i)) // used by the brokers' goroutine alone
 		h := t.Kafka.Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.Produce}, Topic: t.o.Topic, Err: err, Count: -1,

@@ -39,9 +39,17 @@ type Options struct {
 	// all do or none.
 	Asked float64
 	// Dedup runs the dedup plugin, and Repeats is the share of records that
-	// repeat the id of one before. Default 0.2.
+	// repeat the id of one before. Default 0.2. Window is how long the plugin
+	// remembers, by the records' own times; 0: for ever. Where there is one, some
+	// records repeat ids from far back.
 	Dedup   bool
 	Repeats float64
+	Window  time.Duration
+	// Deduper judges in the plugin's place: one with a bug, that must be found.
+	Deduper any
+	// Refusals has the brokers of Chaos also answer with errors that fail records
+	// for certain, so that ids are released and their repeats must pass.
+	Refusals bool
 	// Lanes of the chain. Default 1.
 	Lanes int
 
@@ -50,6 +58,9 @@ type Options struct {
 	// one otherwise.
 	Transactional bool
 	Keep          bool
+
+	// Now is the clock of the records and the history. Default: the wall's.
+	Now func() time.Time
 
 	// Seed decides about records and faults. 0: one of the time.
 	Seed uint64
@@ -86,6 +97,9 @@ func (o *Options) applyDefaults() {
 	orInt(&o.InFlight, 2000)
 	if o.Topic == "" {
 		o.Topic = "trial"
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Repeats == 0 {
 		o.Repeats = 0.2

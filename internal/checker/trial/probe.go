@@ -10,7 +10,11 @@ import (
 	"github.com/klamm-io/klamm/internal/checker"
 )
 
-const probeName = "trial-probe"
+// Names of the interceptors that a trial brings.
+const (
+	probeName   = "trial-probe"
+	deduperName = "trial-deduper"
+)
 
 // probe notes each call of an interceptor.
 type probe struct{ t *Trial }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
-	"time"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/internal/checker"
@@ -21,14 +20,22 @@ type Sender struct {
 	rand     *rand.Rand
 	sent     []int // of each key
 	recent   []uint64
+	older    []uint64 // every olderEvery-th id
+	ids      int
 	txn      uint32 // that the next record belongs to; 0: none
 	// Errors counts sends that were refused; the last one is kept.
 	refused atomic.Int64
 	last    atomic.Pointer[error]
 }
 
-// recentIDs is how far back an id is repeated.
-const recentIDs = 500
+// An id is repeated that is one of the last recentIDs or so, and with a window
+// sometimes one of olderIDs, olderEvery of which one is kept.
+const (
+	recentIDs  = 500
+	olderIDs   = 5000
+	olderEvery = 20
+	olderShare = 0.1
+)
 
 func (t *Trial) newSender(producer int) *Sender {
 	return &Sender{t: t, producer: producer, rand: t.Rand(uint64(producer)), sent: make([]int, max(t.o.Keys, t.o.Partitions))}
@@ -56,6 +63,9 @@ func (s *Sender) dedup() uint64 {
 		return 0
 	}
 	if n := len(s.recent); n > 0 && s.rand.Float64() < s.t.o.Repeats {
+		if s.t.o.Window > 0 && len(s.older) > 0 && s.rand.Float64() < olderShare {
+			return s.older[s.rand.IntN(len(s.older))]
+		}
 		return s.recent[s.rand.IntN(n)]
 	}
 	id := s.rand.Uint64() | 1
@@ -63,6 +73,12 @@ func (s *Sender) dedup() uint64 {
 		s.recent = append(s.recent, id)
 	} else {
 		s.recent[s.rand.IntN(recentIDs)] = id
+	}
+	if s.ids++; s.ids%olderEvery == 0 {
+		if len(s.older) == olderIDs {
+			s.older = append(s.older[:0], s.older[1:]...)
+		}
+		s.older = append(s.older, id)
 	}
 	return id
 }
@@ -82,10 +98,11 @@ func (s *Sender) to(ctx context.Context, key int, asked int32, dedup uint64, don
 	id := checker.MakeID(s.producer, key, s.sent[key])
 	s.sent[key]++
 	rec := checker.Payload{Topic: t.o.Topic, ID: id, Dedup: dedup, Size: t.o.Size}.Record()
+	rec.Timestamp = t.now()
 	if asked >= 0 {
 		rec.Target = klamm.ToPartition(asked)
 	}
-	if err := t.history.Sent(checker.Sent{ID: id, Asked: asked, Dedup: dedup, Txn: s.txn, Time: time.Now()}); err != nil {
+	if err := t.history.Sent(checker.Sent{ID: id, Asked: asked, Dedup: dedup, Txn: s.txn, Time: rec.Timestamp}); err != nil {
 		return err
 	}
 	end := func(e checker.Ended) {

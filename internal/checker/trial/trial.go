@@ -129,7 +129,7 @@ func (t *Trial) startHistory() error {
 	}
 	var err error
 	t.history, err = checker.Create(t.path, checker.Head{
-		Topic: t.o.Topic, Seed: t.o.Seed, Started: time.Now(), Durable: t.o.Durable, Hooks: true, Lanes: t.o.Lanes > 1,
+		Topic: t.o.Topic, Seed: t.o.Seed, Started: t.now(), Durable: t.o.Durable, Hooks: true, Lanes: t.o.Lanes > 1, Window: t.o.Window,
 	})
 	return err
 }
@@ -142,12 +142,17 @@ func (t *Trial) config() (host.Config, []host.Option) {
 		cfg.Cluster.BootstrapServers = t.Proxy.Addrs()
 	}
 	chain := host.ChainConfig{Topics: []string{t.o.Topic}, OnSend: []string{probeName}, Lanes: t.o.Lanes, AllowReorder: t.o.Lanes > 1}
-	if t.o.Dedup {
+	options := []host.Option{host.WithInterceptor(probeName, &probe{t})}
+	switch {
+	case t.o.Deduper != nil:
+		chain.OnSend = append(chain.OnSend, deduperName)
+		options = append(options, host.WithInterceptor(deduperName, t.o.Deduper))
+	case t.o.Dedup:
 		chain.OnSend = append(chain.OnSend, "dedup")
-		cfg.State = map[string]host.StateConfig{"ids": {Backend: "memory"}}
+		cfg.State = map[string]host.StateConfig{"ids": {Backend: "memory", Clock: "record"}}
 		cfg.Plugin = map[string]host.PluginConfig{"dedup": {
 			Module: "builtin:dedup", State: "ids", Timeout: host.Duration(10 * time.Second), // faults are for the network
-			Config: map[string]any{"id": []any{"header:" + checker.DedupHeader}, "window": "0s"},
+			Config: map[string]any{"id": []any{"header:" + checker.DedupHeader}, "window": t.o.Window.String()},
 		}}
 	}
 	cfg.Chain = map[string]host.ChainConfig{"trial": chain}
@@ -157,7 +162,6 @@ func (t *Trial) config() (host.Config, []host.Option) {
 	if t.o.Config != nil {
 		t.o.Config(&cfg)
 	}
-	options := []host.Option{host.WithInterceptor(probeName, &probe{t})}
 	if t.o.Logger != nil {
 		options = append(options, host.WithLogger(t.o.Logger))
 	}
@@ -387,6 +391,9 @@ func (t *Trial) note(err error) {
 		t.failed.CompareAndSwap(nil, &err)
 	}
 }
+
+// now is the time in milliseconds, as records and histories have it.
+func (t *Trial) now() time.Time { return time.UnixMilli(t.o.Now().UnixMilli()) }
 
 // outcomeOf is a result in the history's words.
 func outcomeOf(r *klamm.Result) checker.Outcome {
