@@ -36,6 +36,7 @@ type completed struct {
 type batchEnd struct {
 	produce.Completion // with Refs of its own
 	calls              []call
+	txn                uint16 // the transaction that all its records belong to; 0: none
 }
 
 // call is what the callback of one record needs besides. The group is nil for a
@@ -176,8 +177,7 @@ func (a *acknowledger) process(work []completed) {
 	}
 	a.settleAlone(nowMS)
 	for _, end := range a.ends { // all records of its transaction came before it
-		a.claimed = true
-		a.free(a.p.txn.end(end, nowMS))
+		a.settled(a.p.txn.end(end, nowMS, a.resolved[:0]))
 	}
 	if a.claimed {
 		a.claimed = false
@@ -206,7 +206,8 @@ func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 	a.read = a.p.slots.readAll(b.Refs)
 	for i, ref := range b.Refs {
 		sl := a.p.slots.at(state.Ref(ref))
-		if b.RecordErrs != nil || sl.lane.wants.any || sl.txn != 0 || sl.seen().dead != nil {
+		b.txn = sl.txn
+		if b.RecordErrs != nil || sl.lane.wants.any || sl.seen().dead != nil {
 			b.calls[i] = call{}
 			a.alone = append(a.alone, b.alone(i, sl))
 			continue
@@ -220,12 +221,22 @@ func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 		b.calls[i] = call{sl.group, sl.done, sl.timestamp}
 	}
 	if len(a.owners) > 0 {
-		a.settled(a.p.ledger.SettleSame(a.owners, a.offsets, state.Settlement{
+		a.settleBatch(b, state.Settlement{
 			Outcome: b.outcome(), Unknown: unknown, Err: b.Err, NowMS: nowMS,
 			At: state.Position{Topic: b.Topic, Partition: b.Partition},
-		}, a.resolved[:0]))
-		a.offsets = a.offsets[:0]
+		})
 	}
+}
+
+// settleBatch settles the owners, which are records of one batch. What is written in
+// a transaction is settled by its end.
+func (a *acknowledger) settleBatch(b *batchEnd, s state.Settlement) {
+	settle := a.p.ledger.SettleSame
+	if b.txn != 0 && b.Err == nil {
+		settle = a.p.txn.tentative
+	}
+	a.settled(settle(a.owners, a.offsets, s, a.resolved[:0]))
+	a.offsets = a.offsets[:0]
 }
 
 // finishBatches tells the records of the batches.
@@ -243,6 +254,9 @@ func (a *acknowledger) finishBatches() {
 			}
 		}
 		a.p.tally.complete(b.outcome(), len(a.freed))
+		if b.txn != 0 {
+			a.p.txn.count(b.txn, b.outcome(), len(a.freed), b.Err)
+		}
 		a.p.slots.release(a.freed)
 		a.p.notes.put(note{batch: b})
 		a.batches[i] = nil
@@ -354,14 +368,20 @@ func (a *acknowledger) settleAlone(nowMS int64) {
 			switch {
 			case !c.slot.claimed:
 			case c.slot.txn != 0 && c.result.Outcome == klamm.Written:
-				a.claimed = true
-				a.free(a.p.txn.tentative(c, settlement(c, nowMS), nil))
+				a.tentative(c, settlement(c, nowMS))
 			default:
 				a.fate(c.slot.ref, settlement(c, nowMS))
 			}
 		}
 		a.settle()
 	}
+}
+
+// tentative is settleBatch for one record of a transaction. Owners whose fate was
+// noted keep theirs until settle.
+func (a *acknowledger) tentative(c *completed, s state.Settlement) {
+	a.claimed = true
+	a.free(a.p.txn.tentative([]state.Ref{c.slot.ref}, []int64{c.result.Offset}, s, nil))
 }
 
 // settlement tells the ledger what became of a record that has claims.
@@ -458,7 +478,7 @@ func (a *acknowledger) finish(work []completed) {
 		c := &work[i]
 		sl := c.slot
 		if sl.txn != 0 {
-			a.p.txn.count(c)
+			a.p.txn.count(sl.txn, c.result.Outcome, 1, c.result.Err)
 		}
 		if sl.special {
 			sl.rest.tell(c.result)

@@ -33,9 +33,11 @@ type transactions struct {
 	aborted bool      // the pipeline has; records that never reached it are left
 
 	// The acknowledger's: records that were written in the transaction and hold
-	// claims, and how many have which outcome.
+	// claims, their offsets, what became of them otherwise, and how many have which
+	// outcome.
 	held     []state.Ref
-	fates    []state.Settlement
+	offsets  []int64
+	fates    []heldFate
 	outcomes [klamm.Failed + 1]int64
 }
 
@@ -308,40 +310,53 @@ func (t *transactions) finish(ctx context.Context) error {
 	return err
 }
 
-// tentative keeps the claims of a record that was written in the transaction until
-// its end. It returns the completions of those within it that waited for the
-// record.
-func (t *transactions) tentative(c *completed, s state.Settlement, out []state.Resolution) []state.Resolution {
-	t.held = append(t.held, c.slot.ref)
-	t.fates = append(t.fates, s)
-	if source := c.slot.seen().source; source > 0 {
-		t.p.ledger.Stage(c.slot.ref, s, source-1)
+// heldFate is what became of records that were written together.
+type heldFate struct {
+	records int
+	fate    state.Settlement
+}
+
+// tentative keeps the claims of records that were written together in the
+// transaction until its end. It appends to out the completions of those within it
+// that waited for the records.
+func (t *transactions) tentative(owners []state.Ref, offsets []int64, s state.Settlement, out []state.Resolution) []state.Resolution {
+	t.held, t.offsets = append(t.held, owners...), append(t.offsets, offsets...)
+	t.fates = append(t.fates, heldFate{len(owners), s})
+	for i, ref := range owners {
+		if source := t.p.slots.at(ref).seen().source; source > 0 {
+			s.At.Offset = offsets[i]
+			t.p.ledger.Stage(ref, s, source-1)
+		}
 	}
-	return t.p.ledger.Tentative(c.slot.ref, s, out)
+	return t.p.ledger.TentativeSame(owners, offsets, s, out)
 }
 
 // end settles the claims, on the acknowledger's goroutine.
-func (t *transactions) end(e *txnEnd, nowMS int64) []state.Resolution {
+func (t *transactions) end(e *txnEnd, nowMS int64, out []state.Resolution) []state.Resolution {
+	held, offsets := t.held, t.offsets
 	for i := range t.fates {
+		n, s := t.fates[i].records, t.fates[i].fate
 		if e.s.Outcome != klamm.InFlight {
-			t.fates[i] = e.s
+			s = e.s
 		}
-		t.fates[i].NowMS = nowMS
+		s.NowMS = nowMS
+		out = t.p.ledger.SettleSame(held[:n], offsets[:n], s, out)
+		held, offsets = held[n:], offsets[n:]
 	}
-	out := t.p.ledger.SettleAll(t.held, t.fates, nil)
 	if e.s.Outcome != klamm.InFlight {
 		t.p.tally.revoke(&t.outcomes)
 	}
-	t.held, t.fates = t.held[:0], t.fates[:0]
+	clear(t.fates)
+	t.held, t.offsets, t.fates = t.held[:0], t.offsets[:0], t.fates[:0]
 	t.outcomes = [klamm.Failed + 1]int64{}
 	return out
 }
 
-// count notes a completion within the transaction. One that failed makes it a
+// count notes n completions within the transaction. One that failed makes it a
 // transaction that must be aborted: nobody wants the rest alone.
-func (t *transactions) count(c *completed) {
-	t.outcomes[c.result.Outcome]++
-	if c.result.Outcome == klamm.Failed && t.p.hold == nil { // a pipeline knows what to do
-		t.p.pipeline.Abandon(uint32(c.slot.txn), c.result.Err)
+func (t *transactions) count(number uint16, o klamm.Outcome, n int, err error) {
+	t.outcomes[o] += int64(n)
+	if o == klamm.Failed && t.p.hold == nil { // a pipeline knows what to do
+		t.p.pipeline.Abandon(uint32(number), err)
 	}
 }

@@ -34,7 +34,7 @@ type owner struct {
 	chain  uint32
 	crowd  *crowd // nil while nobody waits
 	// tentative is set once the record is written in a transaction that is open.
-	tentative *Settlement
+	tentative *provisional
 }
 
 // crowd is who waits on an owner.

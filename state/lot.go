@@ -41,10 +41,8 @@ func (l *lot) warm(s *Space, asked []Asked) (known []bool) {
 	return known
 }
 
-// find returns the slots of records that are about to be settled, 0 for those
-// that have none, and reads what becomes of their claims.
-func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
-	f := &ledger.flight
+// slots returns the slots of records, 0 for those that have none.
+func (l *lot) slots(f *flight, refs []Ref) []uint32 {
 	owners := l.owners[:len(refs)]
 	for i, ref := range refs {
 		owners[i] = *f.headOfRef(ref)
@@ -56,6 +54,14 @@ func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
 		}
 		owners[i] = o
 	}
+	return owners
+}
+
+// find returns the slots of records that are about to be settled, 0 for those
+// that have none, and reads what becomes of their claims.
+func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
+	f := &ledger.flight
+	owners := l.slots(f, refs)
 	// Most records have one claim, of the same plugin as the one before.
 	n, number, read := 0, uint32(0), uint32(0)
 	for _, o := range owners {

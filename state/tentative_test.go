@@ -2,7 +2,10 @@ package state_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/state"
@@ -97,6 +100,50 @@ func TestTentativeAcrossTransactions(t *testing.T) {
 				}
 				claims(t, s, 301, state.Confirmed)
 			})
+		}
+	}
+}
+
+// TentativeSame does for many records of one batch, beyond the size of a lot, what
+// Tentative does for each.
+func TestTentativeSameIsTentative(t *testing.T) {
+	const n = 600
+	one, oneSpace := transactional(t)
+	all, allSpace := transactional(t)
+	refs, offsets := []state.Ref{}, []int64{}
+	for i := range n {
+		owner, early := state.Ref(100*(1+i/40)+i%40), state.Ref(100*(1+i/40)+40+i%40)
+		for _, s := range []*state.Space{oneSpace, allSpace} {
+			if a := s.Claim(owner, "t", fmt.Append(nil, i), 0, 1); a.Code != state.New {
+				t.Fatalf("record %d: %+v", owner, a)
+			}
+			if i%3 == 0 { // of the same transaction
+				if _, settled := s.Claim(early, "t", fmt.Append(nil, i), 0, 1).Wait.Commit(early, "dedup"); settled {
+					t.Fatalf("record %d is settled before the one that it duplicates", early)
+				}
+			}
+		}
+		refs, offsets = append(refs, owner), append(offsets, int64(1000+i))
+	}
+	fate := wroteIt
+	got := all.TentativeSame(refs, offsets, fate, nil)
+	var want []state.Resolution
+	for i, ref := range refs {
+		fate.At.Offset = offsets[i]
+		want = one.Tentative(ref, fate, want)
+	}
+	if len(want) != n/3 {
+		t.Fatalf("%d waiters are complete, want %d", len(want), n/3)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("TentativeSame does other than Tentative (-want +got):\n%s", diff)
+	}
+	for i := range n { // and who comes later
+		late := state.Ref(100*(1+i/40) + 80 + i%20)
+		w, _ := oneSpace.Claim(late, "t", fmt.Append(nil, i), 0, 1).Wait.Commit(late, "dedup")
+		g, settled := allSpace.Claim(late, "t", fmt.Append(nil, i), 0, 1).Wait.Commit(late, "dedup")
+		if !settled || w != g || g.At.Offset != offsets[i] {
+			t.Fatalf("a later duplicate of record %d: %+v, settled %v, want %+v", i, g, settled, w)
 		}
 	}
 }
