@@ -45,9 +45,11 @@ type exactlyOnce struct {
 
 // cut is what a transaction commits.
 type cut struct {
+	by      *Producer
 	commits int64 // of the producer, before
 	counts  Counts
 	offsets map[klamm.TopicPartition]int64
+	notes   map[klamm.TopicPartition]string // by which its offsets are known
 }
 
 // cutCounts tells of records what is committed. Those of a lost transaction are in
@@ -89,8 +91,7 @@ func (p *pipeline) lives(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.h.halted, cancel)()
-	for failures := 0; ; {
-		commits := p.commits.Load()
+	for failures, commits := 0, p.commits.Load(); ; {
 		err := p.run(ctx)
 		over := ctx.Err() != nil || p.h.halted.Err() != nil || p.ended.Load()
 		switch {
@@ -104,8 +105,8 @@ func (p *pipeline) lives(ctx context.Context) error {
 			p.log.Warn("the last transaction is lost: the next run reads again from the commit before", "pipeline", p.name, "err", err)
 			return nil
 		}
-		if p.commits.Load() > commits {
-			failures = 0
+		if now := p.commits.Load(); now > commits {
+			failures, commits = 0, now
 		}
 		if failures++; failures > mostFailures {
 			return fmt.Errorf("%d times in a row without a commit: %w", failures, err)
@@ -217,35 +218,20 @@ func (p *pipeline) renew(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, cutLimit)
 	defer cancel()
 	err := p.once.producer.endWholly(limited, p.once.producer.renew)
-	p.late()
-	if err == nil || ctx.Err() != nil || errors.Is(err, klamm.ErrFenced) {
+	switch {
+	case err == nil:
+		return p.follow(ctx)
+	case ctx.Err() != nil, errors.Is(err, klamm.ErrFenced):
 		return err
 	}
 	p.log.Warn("a new producer takes the place of a lost one", "pipeline", p.name, "err", err)
 	if err := p.closeProducer(); err != nil {
 		p.log.Warn("close a pipeline's producer", "pipeline", p.name, "error", err)
 	}
-	return p.openProducer(ctx)
-}
-
-// late follows a commit whose end the life that began it did not see.
-func (p *pipeline) late() {
-	c := p.once.cut
-	committed := c != nil && p.once.producer.committed() > c.commits
-	if p.once.cut = nil; committed {
-		p.once.counts.commit(c.counts)
-		p.Committed(c.offsets)
+	if err := p.openProducer(ctx); err != nil {
+		return err
 	}
-	for tp, claims := range p.limbo {
-		for _, claim := range claims {
-			if committed && claim.offset < c.offsets[tp] {
-				p.h.settleClaims(tp, []progressClaim{claim}, klamm.Written, nil)
-			} else {
-				p.h.settleClaims(tp, []progressClaim{claim}, klamm.Failed, errPartitionGone)
-			}
-		}
-	}
-	clear(p.limbo)
+	return p.follow(ctx)
 }
 
 // openProducer gives the pipeline its producer and lanes. The producer fences an
@@ -369,16 +355,16 @@ func (p *pipeline) commitLocked(ctx context.Context) error {
 		}
 	}
 	member := p.groupMetadata()
-	if p.sheets != nil {
-		var err error
-		if member.Notes, err = p.sheets.notes(offsets); err != nil {
-			return err
-		}
+	var err error
+	if member.Notes, err = p.notes(offsets); err != nil {
+		return err
 	}
 	if err := p.producer.SendOffsets(ctx, offsets, member); err != nil {
 		return err
 	}
-	p.once.cut = &cut{commits: p.producer.committed(), counts: p.tally.counts().completed(), offsets: offsets}
+	p.once.cut = &cut{
+		by: p.producer, commits: p.producer.committed(), counts: p.tally.counts().completed(), offsets: offsets, notes: member.Notes,
+	}
 	if err := p.producer.endWholly(ctx, p.producer.CommitTransaction); err != nil {
 		return err
 	}

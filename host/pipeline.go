@@ -243,7 +243,7 @@ func (p *pipeline) close() error {
 	var err error
 	if p.once != nil {
 		err = p.closeProducer()
-		p.late()
+		p.followLast()
 		p.once.counts.end(p.tally.counts().In)
 	}
 	return errors.Join(err, p.consumption.close())

@@ -353,12 +353,14 @@ func (p *Producer) close(ctx context.Context) error {
 	if lost := p.awaitCompletions(); lost != nil {
 		return lost
 	}
-	if p.txn != nil && p.txn.live { // its end was not seen
-		p.txn.settle(state.Settlement{Outcome: klamm.Failed, Err: klamm.ErrClosed, Unknown: p.txn.ending == committing})
+	if p.txn != nil {
+		p.txn.closed()
 	}
 	p.acker.queue.close()
 	p.stages.Wait()
-	p.producers.remove(p)
+	if p.txn == nil || p.txn.doubt == nil { // else its refs are still in use
+		p.producers.remove(p)
+	}
 	if flushed != nil {
 		return fmt.Errorf("close: %w", flushed)
 	}

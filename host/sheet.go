@@ -98,6 +98,7 @@ func decodeSheet(text string) (*sheet, error) {
 	if !ok {
 		return nil, errNoSheet
 	}
+	coded, _, _ = strings.Cut(coded, " ") // what follows is the transaction's mark
 	raw, err := base64.RawStdEncoding.DecodeString(coded)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoSheet, err)
@@ -206,8 +207,8 @@ func (s *sheets) add(from klamm.TopicPartition, r *klamm.Result) {
 	sh.in++
 }
 
-// notes are the sheets to be committed with offsets.
-func (s *sheets) notes(offsets map[klamm.TopicPartition]int64) (map[klamm.TopicPartition]string, error) {
+// notes are the sheets to be committed with offsets, each with the mark behind it.
+func (s *sheets) notes(offsets map[klamm.TopicPartition]int64, mark string) (map[klamm.TopicPartition]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	notes := make(map[klamm.TopicPartition]string, len(offsets))
@@ -220,7 +221,7 @@ func (s *sheets) notes(offsets map[klamm.TopicPartition]int64) (map[klamm.TopicP
 		if err != nil {
 			return nil, fmt.Errorf("copy %s/%d: %w", tp.Topic, tp.Partition, err)
 		}
-		notes[tp], sh.position = text, at
+		notes[tp], sh.position = text+" "+mark, at
 	}
 	return notes, nil
 }

@@ -33,12 +33,12 @@ type transactions struct {
 	aborted bool      // the pipeline has; records that never reached it are left
 
 	// The acknowledger's: records that were written in the transaction and hold
-	// claims, their offsets, what became of them otherwise, and how many have which
-	// outcome.
-	held     []state.Ref
-	offsets  []int64
-	fates    []heldFate
+	// claims, and how many have which outcome.
+	heldClaims
 	outcomes [klamm.Failed + 1]int64
+	// doubt is what is left of a pipeline's transaction whose end nobody knows. The
+	// acknowledger sets it before settle returns.
+	doubt *doubt
 }
 
 type txnEnding uint8
@@ -267,17 +267,30 @@ func (t *transactions) ended(err error, s state.Settlement) error {
 // txnEnd is the end of a transaction on its way to the acknowledger.
 type txnEnd struct {
 	s    state.Settlement
+	keep bool // until it is known what the transaction came to
 	done chan struct{}
 }
 
 // settle has the acknowledger settle what the transaction holds, after all that
-// was completed before, and waits for it.
+// was completed before, and waits for it. Pipelines find out what an end came to
+// that is not known here (late.go).
 func (t *transactions) settle(s state.Settlement) {
-	end := &txnEnd{s: s, done: make(chan struct{})}
+	end := &txnEnd{s: s, keep: s.Unknown && t.p.hold != nil, done: make(chan struct{})}
 	t.p.acker.queue.put(completed{end: end})
 	select {
 	case <-end.done:
 	case <-t.p.ackerGone:
+	}
+}
+
+// closed settles what is open when the producer's pipeline has ended, and with it
+// every call that had the turn.
+func (t *transactions) closed() {
+	t.turn <- struct{}{}
+	defer func() { <-t.turn }()
+	if t.live {
+		t.live = false
+		t.settle(state.Settlement{Outcome: klamm.Failed, Err: klamm.ErrClosed, Unknown: t.ending == committing})
 	}
 }
 
@@ -310,10 +323,33 @@ func (t *transactions) finish(ctx context.Context) error {
 	return err
 }
 
+// heldClaims are the records of a transaction that hold claims, their offsets, and
+// what became of them otherwise.
+type heldClaims struct {
+	held    []state.Ref
+	offsets []int64
+	fates   []heldFate
+}
+
 // heldFate is what became of records that were written together.
 type heldFate struct {
 	records int
 	fate    state.Settlement
+}
+
+// settleHeld settles them all by s, or each by its own fate where s has no outcome.
+func (h *heldClaims) settleHeld(l *state.Ledger, s state.Settlement, nowMS int64, out []state.Resolution) []state.Resolution {
+	held, offsets := h.held, h.offsets
+	for _, f := range h.fates {
+		fate := s
+		if s.Outcome == klamm.InFlight {
+			fate = f.fate
+		}
+		fate.NowMS = nowMS
+		out = l.SettleSame(held[:f.records], offsets[:f.records], fate, out)
+		held, offsets = held[f.records:], offsets[f.records:]
+	}
+	return out
 }
 
 // tentative keeps the claims of records that were written together in the
@@ -331,18 +367,13 @@ func (t *transactions) tentative(owners []state.Ref, offsets []int64, s state.Se
 	return t.p.ledger.TentativeSame(owners, offsets, s, out)
 }
 
-// end settles the claims, on the acknowledger's goroutine.
+// end settles the claims, on the acknowledger's goroutine, or keeps them.
 func (t *transactions) end(e *txnEnd, nowMS int64, out []state.Resolution) []state.Resolution {
-	held, offsets := t.held, t.offsets
-	for i := range t.fates {
-		n, s := t.fates[i].records, t.fates[i].fate
-		if e.s.Outcome != klamm.InFlight {
-			s = e.s
-		}
-		s.NowMS = nowMS
-		out = t.p.ledger.SettleSame(held[:n], offsets[:n], s, out)
-		held, offsets = held[n:], offsets[n:]
+	if e.keep {
+		t.doubt = &doubt{p: t.p, heldClaims: t.heldClaims}
+		t.heldClaims = heldClaims{}
 	}
+	out = t.settleHeld(t.p.ledger, e.s, nowMS, out)
 	if e.s.Outcome != klamm.InFlight {
 		t.p.tally.revoke(&t.outcomes)
 	}

@@ -436,3 +436,43 @@ func TestA21_CloseInEveryState(t *testing.T) {
 		})
 	}
 }
+
+// Close takes its turn: a commit that another goroutine waits for meanwhile, and
+// whose answer never comes, ends with an outcome that nobody knows.
+func TestCloseDuringACommitOfAnotherGoroutine(t *testing.T) {
+	b := startBroker(t, 1, "t")
+	asked, release := make(chan struct{}), make(chan struct{})
+	b.Cluster(t).ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.Cluster(t).KeepControl()
+		select {
+		case <-asked:
+		default:
+			close(asked)
+		}
+		b.Cluster(t).SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	cfg := transactional("x")
+	cfg.Cluster.BootstrapServers = b.Addrs()
+	h, err := host.New(cfg)
+	must(t, err)
+	p := producerOf(t, h)
+	must(t, p.BeginTransaction(within(t)))
+	_, err = p.Send(within(t), &klamm.Record{Topic: "t", Value: []byte("v")})
+	must(t, err)
+	committed := make(chan error, 1)
+	go func() { committed <- p.CommitTransaction(within(t)) }()
+	<-asked
+	closing, cancel := context.WithCancel(within(t))
+	cancel()
+	if err := p.Close(closing); err == nil {
+		t.Error("Close did not tell that the commit has no end")
+	}
+	if err := <-committed; !errors.Is(err, klamm.ErrOutcomeUnknown) || klamm.ClassOf(err) != klamm.ClassFatal {
+		t.Errorf("the commit ended with %v, want an outcome that is not known", err)
+	}
+	close(release)
+	if err := h.Close(within(t)); !errors.Is(err, context.Canceled) { // it is the producer's, who was closed before
+		t.Error(err)
+	}
+}

@@ -41,7 +41,12 @@ func startTransactions(t *testing.T, version int16, o trial.Options) (*trial.Tri
 // downgrade has the brokers agree on transaction.version 1 (KIP-890).
 func downgrade(t *testing.T, ctx context.Context, tr *trial.Trial) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(embedded(t, tr).ListenAddrs()...))
+	agreeOnVersion1(t, ctx, embedded(t, tr).ListenAddrs())
+}
+
+func agreeOnVersion1(t *testing.T, ctx context.Context, addrs []string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
 	must(t, err)
 	defer cl.Close()
 	req := kmsg.NewPtrUpdateFeaturesRequest()

@@ -27,10 +27,18 @@ func (m *transactions) run() {
 		case <-m.wake:
 		case <-timer.C:
 		case <-m.p.ctx.Done():
-			m.die(errEnded)
+			m.die(m.unfinished())
 			return
 		}
 	}
+}
+
+// unfinished is why nothing goes on when the pipeline has ended.
+func (m *transactions) unfinished() error {
+	if m.commitAsked {
+		return fmt.Errorf("%w: EndTxn (commit) got no answer: %w", klamm.ErrOutcomeUnknown, errEnded)
+	}
+	return errEnded
 }
 
 func (m *transactions) hangUp() {
