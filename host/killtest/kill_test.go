@@ -160,7 +160,9 @@ func (w *world) run(i int) {
 // round does something to a host at a random microsecond.
 func (w *world) round() {
 	time.Sleep(time.Duration(w.rng.IntN(400_000)) * time.Microsecond)
-	w.revive()
+	for _, i := range w.revive() {
+		w.committed(i)
+	}
 	i := w.rng.IntN(2)
 	kinds := []struct {
 		name   string
@@ -253,24 +255,24 @@ func (w *world) stopped(i int) {
 	w.progress(w.offsets())
 }
 
-// revive runs hosts again that found themselves fenced after their sleep: a record
-// of an old epoch begins a transaction on the embedded brokers, which looks like
-// another host's.
-func (w *world) revive() {
+// revive runs hosts again that found themselves fenced after their sleep, and
+// returns which: a record of an old epoch begins a transaction on the embedded
+// brokers, which looks like another host's.
+func (w *world) revive() (again []int) {
 	w.t.Helper()
 	for i, h := range w.hosts {
-		select {
-		case <-h.ended:
-		default:
+		if !h.endedByItself() {
 			continue
 		}
 		if code := h.wait(patience); code != exitFenced {
 			w.t.Fatalf("%s ended with %d:\n%s", h.name, code, h.log)
 		}
+		w.t.Logf("%s ended by itself:\n%s", h.name, h.log)
 		w.fig.Rounds["fenced_after_sleep"]++
 		w.run(i)
-		w.committed(i)
+		again = append(again, i)
 	}
+	return again
 }
 
 // replaced has another host of the same id come while the first one sleeps. The
@@ -316,6 +318,7 @@ func (w *world) progress(before map[int32]int64) {
 func (w *world) await(what string, reached func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(patience); !reached(); time.Sleep(10 * time.Millisecond) {
+		w.revive()
 		if time.Now().After(end) {
 			for _, h := range w.hosts {
 				h.signal(syscall.SIGCONT)

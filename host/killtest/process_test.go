@@ -26,6 +26,7 @@ type process struct {
 	ended chan struct{} // closed when it has
 	err   error         // how, after that
 	log   *tail
+	dead  bool // killed
 
 	mu    sync.Mutex
 	lines []string
@@ -96,8 +97,19 @@ func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
 // kill ends it at once.
 func (p *process) kill() {
+	p.dead = true
 	p.signal(syscall.SIGKILL)
 	<-p.ended
+}
+
+// endedByItself reports whether it has ended and nobody killed it.
+func (p *process) endedByItself() bool {
+	select {
+	case <-p.ended:
+		return !p.dead
+	default:
+		return false
+	}
 }
 
 // wait waits for its end and returns its exit code.
