@@ -26,6 +26,7 @@ type run struct {
 	gen     *generation // that the last call went to
 	tally   tally
 	saved   []Item // of native links
+	passed  []passed
 	headers []klamm.Header
 	trace   *trace // of Explain, else nil
 }
@@ -105,6 +106,7 @@ func (r *run) through(ctx context.Context, p *place) {
 		items = items[n:]
 	}
 	if p.link.Space.Shared() {
+		r.sharePassed(ctx, p)
 		r.tx.disown(p.link.Space)
 	}
 	r.tally.report(r.metrics(), p)
@@ -125,7 +127,7 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	again := false
-	for round := 1; ; round++ {
+	for round := 1; ; {
 		gen := g.seat.generation()
 		if gen == nil || !gen.hooks.Has(r.hook) {
 			return len(items), nil // a new version without the hook came in
@@ -156,6 +158,7 @@ func (r *run) callGuest(ctx context.Context, p *place, items []*Item, retry bool
 			}
 			if more {
 				items = items[:m]
+				round++
 				continue
 			}
 		}
@@ -185,6 +188,10 @@ func (r *run) invoke(ctx context.Context, p *place, items []*Item) (verdicts, ti
 	v, err := g.seat.judge(ctx, r.hook, &r.block)
 	took := time.Since(start)
 	g.host.tx = nil
+	g.judged++
+	if errors.Is(err, runtime.ErrOutdated) { // no guest was called
+		return nil, took, err
+	}
 	p.adapt(len(items), took)
 	if err == nil && (v.Len() == 0 || v.Len() > len(items)) {
 		err = &runtime.VerdictError{
@@ -239,6 +246,11 @@ func (r *run) undo(p *place, items []*Item, took time.Duration, err error) {
 	}
 	if len(items) == 1 && p.link.OnError == Pass && isFault(err) && r.trace == nil {
 		r.tx.waive()
+		if p.link.Space.Shared() {
+			for _, id := range r.tx.held() {
+				r.pass(p, items[0], id)
+			}
+		}
 		return
 	}
 	r.tx.undoFrom(0)

@@ -99,6 +99,9 @@ func (r *run) reserve(p *place, it *Item, id reservation) {
 	now := p.link.Space.ClockMS(it.Record.Timestamp, r.batch.NowMS)
 	a := p.link.Space.Claim(state.Ref(it.Ref), id.topic, id.id, id.ttl, now)
 	it.Claimed = it.Claimed || a.Fresh
+	if a.Fresh && p.link.Space.Shared() {
+		r.pass(p, it, id)
+	}
 	if a.Wait != nil {
 		a.Wait.Cancel()
 	}

@@ -57,6 +57,9 @@ type guest struct {
 	mu   sync.Mutex
 	seat seat
 	host *guestHost
+	// judged counts the calls that have verdicts: those of one are there until the
+	// next.
+	judged uint64
 }
 
 func (g *guest) close(ctx context.Context) error {

@@ -3,23 +3,48 @@ package interceptor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/runtime"
 	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/klamm-io/klamm/state"
 	"github.com/klamm-io/klamm/state/redis"
 )
 
+// questions counts those of a host, and may hold them.
+type questions struct {
+	state.Remote
+	rounds  int
+	ids     int
+	meeting chan chan struct{} // each question sends one here and waits for it, where there is one
+}
+
+func (a *questions) Claim(ctx context.Context, asks []state.RemoteAsk) error {
+	a.rounds++
+	a.ids += len(asks)
+	if a.meeting != nil {
+		c := make(chan struct{})
+		a.meeting <- c
+		<-c
+	}
+	return a.Remote.Claim(ctx, asks)
+}
+
 // sharing is a chain with one dedup plugin on a host that shares its state.
 type sharing struct {
-	lane   *Lane
-	ledger *state.Ledger
-	calls  int
-	serial uint64
+	asked    *questions
+	trap     string // the key at which the guest traps once it has claimed
+	outdated int    // how often the block is of an earlier generation
+	blame    bool   // the trap tells whose fault it is
+	lane     *Lane
+	ledger   *state.Ledger
+	calls    int
+	serial   uint64
 }
 
 func newSharing(t *testing.T, address, host string, settings ...func(*Link)) *sharing {
@@ -28,8 +53,8 @@ func newSharing(t *testing.T, address, host string, settings ...func(*Link)) *sh
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sharing{ledger: state.NewLedger(state.Options{})}
-	if err := s.ledger.OpenBackend("ids", b, state.StoreConfig{}); err != nil {
+	s := &sharing{ledger: state.NewLedger(state.Options{}), asked: &questions{Remote: b}}
+	if err := s.ledger.OpenBackend("ids", s.asked, state.StoreConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -42,21 +67,34 @@ func newSharing(t *testing.T, address, host string, settings ...func(*Link)) *sh
 		t.Fatal(err)
 	}
 	seat := &fakeSeat{onSend: func(c *fakeCall) error {
+		if s.outdated--; s.outdated >= 0 {
+			return fmt.Errorf("call: %w", runtime.ErrOutdated)
+		}
 		s.calls++
 		for i := range c.b.Len() {
 			if c.host.Claim(i, c.b.Key(i), 0) != abi.ClaimNew {
 				c.drop(i, abi.ReasonDuplicate)
 			}
+			if s.trap != "" && string(c.b.Key(i)) == s.trap {
+				return s.fault(i)
+			}
 		}
 		return nil
-	}}
+	}, told: func(abi.Hook, *runtime.Block) error { return nil }}
 	link := seat.link("p")
 	link.Space = space
 	for _, set := range settings {
 		set(&link)
 	}
-	s.lane = chainOf(t, ChainConfig{OnSend: []Link{link}})
+	s.lane = chainOf(t, ChainConfig{OnSend: []Link{link}, OnAcknowledgement: []Link{link}})
 	return s
+}
+
+func (s *sharing) fault(index int) error {
+	if s.blame {
+		return &runtime.VerdictError{Plugin: "p", Export: abi.ExportOnSend, Index: index, Problem: "it is none"}
+	}
+	return trap()
 }
 
 // judge runs keys through the chain and returns what became of them.
@@ -159,5 +197,106 @@ func TestSharedStatePendingWhateverThePolicy(t *testing.T) {
 		}
 		one.settle(held, klamm.Failed)
 		two.settle(b, klamm.Failed)
+	}
+}
+
+// However many ids of a batch are in flight on another host, they are asked for
+// together and waited for once.
+func TestSharedStatePendingMany(t *testing.T) {
+	m := miniredis.RunT(t)
+	one, two := newSharing(t, "redis://"+m.Addr(), "one"), newSharing(t, "redis://"+m.Addr(), "two")
+	var theirs, ours []string
+	want := ""
+	for i := range 30 {
+		theirs = append(theirs, fmt.Sprintf("theirs %d", i))
+		ours = append(ours, fmt.Sprintf("ours %d", i), theirs[i])
+		want += "+!"
+	}
+	held := one.judge(t, theirs...)
+	b := two.judge(t, ours...)
+	if got := outcomes(b); got != want {
+		t.Errorf("got %s", got)
+	}
+	// In the second that one waits at most there is time for 15 questions.
+	if a := two.asked; a.rounds > 16 || a.ids > 60+15*30 {
+		t.Errorf("%d questions for %d ids", a.rounds, a.ids)
+	}
+	one.settle(held, klamm.Failed)
+	two.settle(b, klamm.Written)
+}
+
+// While other hosts are asked, nobody waits for the guest.
+func TestSharedStateIsAskedWithoutTheGuest(t *testing.T) {
+	m := miniredis.RunT(t)
+	s := newSharing(t, "redis://"+m.Addr(), "one")
+	s.asked.meeting = make(chan chan struct{})
+	done := make(chan *Batch)
+	go func() { done <- s.judge(t, "a", "b") }()
+	asked := <-s.asked.meeting
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		s.lane.OnAcknowledgement(context.Background(), []Ack{{Record: klamm.Record{Topic: "orders"}, Ref: 99, Offered: 1}})
+	}()
+	select {
+	case <-told:
+	case <-time.After(time.Minute):
+		t.Error("an acknowledgement waits until the other hosts have answered")
+	}
+	close(asked)
+	b := <-done
+	<-told
+	if got := outcomes(b); got != "++" || s.calls != 1 {
+		t.Errorf("got %s after %d calls", got, s.calls)
+	}
+	s.settle(b, klamm.Written)
+}
+
+// The ids of a record that on_error = "pass" lets through are this host's among
+// the others, so that no duplicate of it gets through there.
+func TestSharedStatePassesWithItsIDs(t *testing.T) {
+	for _, blame := range []bool{false, true} {
+		m := miniredis.RunT(t)
+		one := newSharing(t, "redis://"+m.Addr(), "one", func(l *Link) { l.OnError = Pass })
+		two := newSharing(t, "redis://"+m.Addr(), "two")
+		one.trap, one.blame = "bad", blame
+		held := one.judge(t, "a", "bad", "b")
+		if got := outcomes(held); got != "+++" {
+			t.Fatalf("got %s", got)
+		}
+		if got := outcomes(two.judge(t, "bad")); got != "!" {
+			t.Errorf("blamed %v: while it is in flight: got %s", blame, got)
+		}
+		one.settle(held, klamm.Written)
+		if got := outcomes(two.judge(t, "b", "bad", "a")); got != "---" {
+			t.Errorf("blamed %v: after it was written: got %s", blame, got)
+		}
+		theirs := two.judge(t, "worse")
+		one.trap = "worse"
+		passed := one.judge(t, "worse")
+		one.settle(passed, klamm.Failed)
+		two.settle(theirs, klamm.Written)
+		one.trap = ""
+		if got := outcomes(one.judge(t, "worse")); got != "-" {
+			t.Errorf("blamed %v: what another host had: got %s", blame, got)
+		}
+	}
+}
+
+// A block that is built anew for another generation is no round, and tells
+// nothing of how long a call takes.
+func TestSharedStateOutdated(t *testing.T) {
+	m := miniredis.RunT(t)
+	one, two := newSharing(t, "redis://"+m.Addr(), "one"), newSharing(t, "redis://"+m.Addr(), "two")
+	first := one.judge(t, "a")
+	one.settle(first, klamm.Written)
+	two.outdated = 2 * roundsMax
+	p := two.lane.places[abi.OnSend][0]
+	p.limit = 2
+	if got := outcomes(two.judge(t, "x", "a")); got != "+-" {
+		t.Errorf("got %s", got)
+	}
+	if p.limit != 8 { // two calls
+		t.Errorf("the limit is %d records", p.limit)
 	}
 }

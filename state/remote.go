@@ -68,12 +68,19 @@ func (s *Space) Shared() bool { return s != nil && s.remote != nil }
 // the backend is unavailable, the error says so; with on_unavailable = "pass" all
 // are New instead.
 func (s *Space) Ask(ctx context.Context, asks []Ask) error {
+	return s.askFor(ctx, asks, pendingPatience)
+}
+
+// AskOnce is Ask that does not wait for what is pending.
+func (s *Space) AskOnce(ctx context.Context, asks []Ask) error { return s.askFor(ctx, asks, 0) }
+
+func (s *Space) askFor(ctx context.Context, asks []Ask, patience time.Duration) error {
 	all := make([]RemoteAsk, len(asks))
 	for i := range asks {
 		a := &asks[i]
 		all[i] = RemoteAsk{ID: s.scopes.id(a.Topic, a.ID), TTLMS: ttlMS(a.TTL), NowMS: a.NowMS}
 	}
-	err := s.askUntil(ctx, all)
+	err := s.askUntil(ctx, all, patience)
 	if err != nil {
 		return s.unasked(asks, err)
 	}
@@ -90,14 +97,14 @@ func (s *Space) Ask(ctx context.Context, asks []Ask) error {
 	return nil
 }
 
-func (s *Space) askUntil(ctx context.Context, asks []RemoteAsk) error {
-	deadline := time.Now().Add(pendingPatience)
+func (s *Space) askUntil(ctx context.Context, asks []RemoteAsk, patience time.Duration) error {
+	deadline := time.Now().Add(patience)
 	open := make([]*RemoteAsk, len(asks))
 	for i := range asks {
 		open[i] = &asks[i]
 	}
 	for pause := pendingFirst; ; pause = min(2*pause, pendingMost) {
-		if err := s.askOnce(ctx, &open); err != nil || len(open) == 0 || time.Now().After(deadline) {
+		if err := s.askOnce(ctx, &open); err != nil || len(open) == 0 || !time.Now().Before(deadline) {
 			return err
 		}
 		select {
