@@ -39,6 +39,11 @@ type consumption struct {
 	// the consumption: what is not completed is not committed, so that nothing
 	// is lost; errPartitionGone does not stop it, for the next owner has the record.
 	deliver func(ctx context.Context, d *delivery, it *interceptor.Item) error
+	// deliverAll, if it is set, is deliver for records that no plugin saw. It returns
+	// how many it took over; the one after them is that of the error.
+	deliverAll func(ctx context.Context, ds []delivery) (int, error)
+	// refused is told of a record that the producer took over and did not write.
+	refused func(d *delivery, r klamm.Result)
 
 	// commitAll, if it is set, takes the place of commits, and beforeRevoke of those
 	// before partitions go. gate lets reading go on. soon asks for a commit.
@@ -316,7 +321,8 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	c.lane.link.OnConsume(ctx, b)
 	deliver, stop := graceful(ctx)
 	defer stop()
-	all := make([]delivery, len(b.Items))
+	all, left := newParcel(len(b.Items)), len(b.Items)
+	defer func() { all.ended(left) }()
 	for i := range b.Items {
 		if err := ctx.Err(); err != nil { // what is not delivered yet is read again
 			c.passOver(tp, b.Items[i:], err)
@@ -326,7 +332,8 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 			c.passOver(tp, b.Items[i:], errSought)
 			return nil
 		}
-		d, it := &all[i], &b.Items[i]
+		d, it := &all.deliveries[i], &b.Items[i]
+		left--
 		d.begin(pr, recs[i].Offset)
 		if it.Claimed {
 			d.ref = state.Ref(it.Ref)
@@ -341,14 +348,19 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 
 // straight delivers records that no plugin sees.
 func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.Record) error {
-	all := make([]delivery, len(recs))
 	deliver, stop := graceful(ctx)
 	defer stop()
+	if c.deliverAll != nil {
+		return c.straightAll(ctx, deliver, pr, recs)
+	}
+	all, left := newParcel(len(recs)), len(recs)
+	defer func() { all.ended(left) }()
 	for i := range recs {
 		if pr.sought.Load() || ctx.Err() != nil { // what is not delivered yet is read again
 			return nil
 		}
-		d := &all[i]
+		d := &all.deliveries[i]
+		left--
 		d.begin(pr, recs[i].Offset)
 		d.read = &recs[i]
 		if err := c.one(deliver, d, &c.lane.item); err != nil {
@@ -356,6 +368,38 @@ func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.R
 		}
 	}
 	return nil
+}
+
+// straightAll is straight for many records at once, as many as the producer's lane
+// judges together.
+func (c *consumption) straightAll(ctx, deliver context.Context, pr *progress, recs []klamm.Record) error {
+	for len(recs) > 0 {
+		if pr.sought.Load() || ctx.Err() != nil {
+			return nil
+		}
+		n := min(len(recs), blockRecords)
+		all := newParcel(n)
+		for i := range n {
+			d := &all.deliveries[i]
+			d.pr, d.offset, d.ref, d.read = pr, recs[i].Offset, 0, &recs[i]
+		}
+		pr.beginAll(all.deliveries)
+		c.tally.accept(n)
+		if taken, err := c.deliverAll(deliver, all.deliveries); err != nil {
+			c.takeBack(pr, all, n-taken-1)
+			all.deliveries[taken].lost(err)
+			return err
+		}
+		recs = recs[n:]
+	}
+	return nil
+}
+
+// takeBack forgets the last n deliveries of a parcel: their records are read again.
+func (c *consumption) takeBack(pr *progress, of *parcel, n int) {
+	pr.takeBack(n)
+	c.tally.accept(-n)
+	of.ended(n)
 }
 
 func (c *consumption) newProgress(tp klamm.TopicPartition) *progress {

@@ -8,22 +8,26 @@ import (
 	"github.com/klamm-io/klamm/state"
 )
 
-// delivery is one record on its way from being read to its completion. Those of
-// what a partition hands out at once are made together.
+// delivery is one record on its way from being read to its completion. It ends once:
+// by done, fail or lost.
 type delivery struct {
 	pr     *progress // of its partition
 	number uint64    // in pr
 	ref    state.Ref // of claims made in on_consume, 0: none
 	offset int64
 	// read is the record as it was fetched, where no plugin saw it; its bytes are
-	// the consumption's. Otherwise it is a copy, where one was kept.
+	// the consumption's. Otherwise it is a copy, where one was kept. A pipeline
+	// changes where it goes to.
 	read *klamm.Record
 	turn uint64 // of an exactly-once pipeline, the record's place in the order of reading
+	in   *parcel
+	// finished is finish, which is made once for each place in a parcel.
+	finished func(klamm.Result)
 }
 
 // begin fills d in, in place.
 func (d *delivery) begin(pr *progress, offset int64) {
-	d.pr, d.offset = pr, offset
+	d.pr, d.offset, d.ref, d.read = pr, offset, 0, nil
 	d.number = pr.begin(offset)
 	pr.c.tally.accept(1)
 }
@@ -38,11 +42,29 @@ func (d *delivery) keep(it *interceptor.Item) *klamm.Record {
 	return d.read
 }
 
+// asRead returns the record as it was read.
+func (d *delivery) asRead() klamm.Record {
+	rec := *d.read
+	rec.Topic, rec.Target = d.pr.tp.Topic, 0
+	return rec
+}
+
+// finish follows what became of a record that the producer took over.
+func (d *delivery) finish(r klamm.Result) {
+	if r.Outcome == klamm.Failed {
+		d.pr.c.refused(d, r)
+		return
+	}
+	d.complete(&r)
+}
+
 // done completes the record.
-func (d *delivery) done(r klamm.Result) {
+func (d *delivery) done(r klamm.Result) { d.complete(&r) }
+
+func (d *delivery) complete(r *klamm.Result) {
 	c := d.pr.c
 	if c.sheets != nil { // first: what is done may be committed at once
-		c.sheets.add(d.pr.tp, &r)
+		c.sheets.add(d.pr.tp, r)
 	}
 	counts, follows := d.pr.done(d.number, d.ref)
 	if counts {
@@ -51,6 +73,7 @@ func (d *delivery) done(r klamm.Result) {
 	if !follows {
 		d.release(errPartitionGone)
 	}
+	d.in.ended(1)
 }
 
 // fail says that the record will not be completed here. Unless its partition has
@@ -59,10 +82,12 @@ func (d *delivery) fail(err error) {
 	if errors.Is(err, errPartitionGone) {
 		d.release(err)
 		d.pr.fail()
+		d.in.ended(1)
 		return
 	}
+	c := d.pr.c
 	d.lost(err)
-	d.pr.c.stop(err)
+	c.stop(err)
 }
 
 // lost notes that the record was not completed and never will be.
@@ -70,6 +95,7 @@ func (d *delivery) lost(err error) {
 	d.pr.c.failed.CompareAndSwap(nil, &err)
 	d.release(err)
 	d.pr.fail()
+	d.in.ended(1)
 }
 
 // release gives the record's claims back. One that will not be committed here is

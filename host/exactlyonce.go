@@ -427,7 +427,7 @@ func (p *pipeline) inTurn(ctx context.Context, r heldRecord) error {
 	if r.aside != nil {
 		return p.setAside(ctx, r.aside, r.d.done, r.d.fail)
 	}
-	return p.sendOnce(ctx, r.d)
+	return p.accept(ctx, r.d)
 }
 
 func (p *pipeline) holdBack(r heldRecord) {
@@ -453,15 +453,20 @@ func (p *pipeline) forwardOnce(ctx context.Context, d *delivery, it *interceptor
 	return p.inTurn(ctx, heldRecord{d, &aside})
 }
 
-// sendOnce sends a record that may be held back.
-func (p *pipeline) sendOnce(ctx context.Context, d *delivery) error {
-	return p.accept(ctx, d.read, func(r klamm.Result) {
-		if errors.Is(r.Err, errHeldBack) {
-			p.holdBack(heldRecord{d: d})
-			return
-		}
-		p.completed(d, r)
-	})
+// enterAll numbers records in the order of reading, and has a transaction open for
+// them; held is that they are held back.
+func (p *pipeline) enterAll(ctx context.Context, ds []delivery) (held bool, err error) {
+	for i := range ds {
+		p.once.read++
+		ds[i].turn = p.once.read
+	}
+	if !p.once.back.on.Load() {
+		return false, p.enter(ctx)
+	}
+	for i := range ds {
+		p.holdBack(heldRecord{d: &ds[i]})
+	}
+	return true, nil
 }
 
 // complete waits until everything that was delivered is completed or held back.

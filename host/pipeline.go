@@ -213,7 +213,8 @@ func (h *Host) newReading(name string, cfg PipelineConfig) (*pipeline, error) {
 		return nil, err
 	}
 	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare, done: make(chan struct{})}
-	c.name, c.deliver = name, p.forward
+	c.name, c.deliver, c.refused = name, p.forward, p.refusedOne
+	c.deliverAll = p.forwardAll
 	return p, nil
 }
 
@@ -257,7 +258,31 @@ func (p *pipeline) forward(ctx context.Context, d *delivery, it *interceptor.Ite
 	if it.Outcome != klamm.InFlight {
 		return p.setAside(ctx, it, d.done, d.fail)
 	}
-	return p.accept(ctx, d.keep(it), func(r klamm.Result) { p.completed(d, r) })
+	d.keep(it)
+	return p.accept(ctx, d)
+}
+
+// forwardAll is forward for records that no plugin saw.
+func (p *pipeline) forwardAll(ctx context.Context, ds []delivery) (int, error) {
+	if p.once != nil {
+		if held, err := p.enterAll(ctx, ds); err != nil {
+			return 0, err
+		} else if held {
+			return len(ds), nil
+		}
+	}
+	for i := range ds {
+		p.address(ds[i].read)
+	}
+	for n := 0; n < len(ds); n++ {
+		if n += p.producer.acceptAll(ctx, ds[n:], p.from(&ds[n])); n == len(ds) {
+			break
+		}
+		if err := p.accept(ctx, &ds[n]); err != nil { // it waits for room
+			return n, err
+		}
+	}
+	return len(ds), nil
 }
 
 // setAside carries out a verdict of on_consume that lets a record not pass.
@@ -268,30 +293,41 @@ func (p *pipeline) setAside(ctx context.Context, it *interceptor.Item, done func
 	return p.poison(ctx, it, done, fail)
 }
 
-// accept has the producer send a record that was read, which it leaves as it is.
-func (p *pipeline) accept(ctx context.Context, read *klamm.Record, done func(klamm.Result)) error {
-	rec := *read
+// address has a record that was read go where the pipeline writes. Its own topic is
+// that of its delivery.
+func (p *pipeline) address(rec *klamm.Record) {
 	rec.Topic, rec.Target = p.cfg.To, 0
 	switch {
 	case p.keepPartitions:
-		rec.Target = klamm.ToPartition(read.Partition)
+		rec.Target = klamm.ToPartition(rec.Partition)
 	case p.rekey != nil:
-		rec.Target = klamm.ToPartition(p.rekey.partition(read))
+		rec.Target = klamm.ToPartition(p.rekey.partition(rec))
 	}
-	source := int32(0)
+}
+
+// from is the origin of a record that was read.
+func (p *pipeline) from(d *delivery) origin {
+	o := origin{chain: p.chain, done: d.finished}
 	if p.claims != nil {
-		source = read.Partition + 1
+		o.source = d.pr.tp.Partition + 1
 	}
-	_, err := p.producer.accept(ctx, &rec, origin{chain: p.chain, source: source, done: done})
+	return o
+}
+
+// accept has the producer send a record that was read.
+func (p *pipeline) accept(ctx context.Context, d *delivery) error {
+	p.address(d.read)
+	_, err := p.producer.accept(ctx, d.read, p.from(d))
 	return err
 }
 
-func (p *pipeline) completed(d *delivery, r klamm.Result) {
-	if r.Outcome != klamm.Failed {
-		d.done(r)
+// refusedOne follows a record that the producer took over and did not write.
+func (p *pipeline) refusedOne(d *delivery, r klamm.Result) {
+	if p.once != nil && errors.Is(r.Err, errHeldBack) {
+		p.holdBack(heldRecord{d: d})
 		return
 	}
-	it := interceptor.Item{Record: *d.read, Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
+	it := interceptor.Item{Record: d.asRead(), Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
 	// On the notifier's goroutine: it holds no memory and no slot, so that
 	// sending from here cannot deadlock.
 	if err := p.poison(p.producer.ctx, &it, d.done, d.fail); err != nil {

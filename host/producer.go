@@ -202,6 +202,14 @@ func (p *Producer) accept(ctx context.Context, rec *klamm.Record, from origin) (
 	if err != nil {
 		return nil, fmt.Errorf("send to %q: %w", rec.Topic, err)
 	}
+	p.fill(sl, l, rec, size, txn, &from)
+	l.stage(sl, rec)
+	l.leave(size)
+	return l, nil
+}
+
+// fill notes in a slot what its record needs.
+func (p *Producer) fill(sl *slot, l *lane, rec *klamm.Record, size int, txn uint32, from *origin) {
 	now := p.clock.recent()
 	ms := p.clock.msAt(now)
 	if !rec.Timestamp.IsZero() {
@@ -216,9 +224,6 @@ func (p *Producer) accept(ctx context.Context, rec *klamm.Record, from origin) (
 	if from.tally != nil {
 		from.tally.accept(1)
 	}
-	l.stage(sl, rec)
-	l.leave(size)
-	return l, nil
 }
 
 // validate finds what no plugin and no broker is needed to refuse, and returns

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -52,13 +53,39 @@ func (p *progress) begin(offset int64) uint64 {
 	return p.first + uint64(len(p.entries)) - 1
 }
 
+// beginAll notes records that were read, and numbers their deliveries.
+func (p *progress) beginAll(ds []delivery) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	number := p.first + uint64(len(p.entries))
+	p.entries = slices.Grow(p.entries, len(ds))
+	for i := range ds {
+		ds[i].number = number + uint64(i)
+		p.entries = append(p.entries, progressEntry{offset: ds[i].offset})
+	}
+	p.open += len(ds)
+}
+
+// takeBack forgets the last n records that were begun, of which nothing was done.
+func (p *progress) takeBack(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.givenUp {
+		return
+	}
+	p.entries = p.entries[:len(p.entries)-n]
+	for range n {
+		p.closeOne()
+	}
+}
+
 // done completes the record of that number. ref is its claims' owner, 0 if it
 // has none. counts is false when giveUp was there first; follows is when giveUp
 // or abandon was: nobody will settle the claims then.
 func (p *progress) done(number uint64, ref state.Ref) (counts, follows bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.givenUp {
+		p.mu.Unlock()
 		return false, false
 	}
 	e := &p.entries[number-p.first]
@@ -68,7 +95,9 @@ func (p *progress) done(number uint64, ref state.Ref) (counts, follows bool) {
 	}
 	p.closeOne()
 	p.advance()
-	return true, !p.abandoned
+	follows = !p.abandoned
+	p.mu.Unlock()
+	return true, follows
 }
 
 // advance moves the position over the completed entries at the front.
@@ -77,6 +106,9 @@ func (p *progress) advance() {
 	for n < len(p.entries) && p.entries[n].done {
 		p.position = p.entries[n].offset + 1
 		n++
+	}
+	if n == 0 {
+		return
 	}
 	p.first += uint64(n)
 	// What is left moves to the front where that is little: to go on behind it

@@ -96,3 +96,63 @@ func TestProgressSkips(t *testing.T) {
 		t.Fatalf("position %d, want 8, after the markers", at)
 	}
 }
+
+// What is begun together is numbered as if it were begun one by one, and what is
+// taken back leaves nothing behind.
+func TestProgressBeginsAndTakesBack(t *testing.T) {
+	for seed := range uint64(100) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		p := newProgress()
+		open := map[uint64]int64{}
+		next := int64(rnd.IntN(1000))
+		for range 100 {
+			ds := make([]delivery, 1+rnd.IntN(20))
+			for i := range ds {
+				ds[i].offset = next + int64(i)
+			}
+			p.beginAll(ds)
+			back := rnd.IntN(len(ds) + 1)
+			p.takeBack(back)
+			ds = ds[:len(ds)-back]
+			for i := range ds {
+				open[ds[i].number] = ds[i].offset
+			}
+			next += int64(len(ds))
+			for number := range open {
+				if rnd.IntN(2) == 0 {
+					p.done(number, 0)
+					delete(open, number)
+				}
+			}
+			if got := p.inFlight(); got != len(open) {
+				t.Fatalf("seed %d: %d are in flight, want %d", seed, got, len(open))
+			}
+			first := next
+			for _, offset := range open {
+				first = min(first, offset)
+			}
+			if at, _ := p.toCommit(); at > first || at >= 0 && len(open) == 0 && at != next {
+				t.Fatalf("seed %d: position %d, the first that is open is %d", seed, at, first)
+			}
+		}
+	}
+}
+
+// A parcel's deliveries end once each, in any order, and only then is it used again.
+func TestParcelIsUsedAgainAfterTheLast(t *testing.T) {
+	p := newParcel(3)
+	first := &p.deliveries[0]
+	p.ended(1)
+	p.ended(0)
+	if q := newParcel(3); q == p {
+		t.Fatal("a parcel with deliveries under way is used again")
+	}
+	p.ended(2)
+	if first.in != p || first.finished == nil {
+		t.Error("a delivery does not know its parcel any more")
+	}
+	p.ended(0)
+	if a, b := newParcel(1), newParcel(1); a == b {
+		t.Error("a parcel is used twice at once")
+	}
+}
