@@ -66,6 +66,8 @@ type BackendStats struct {
 	Cut      int64 `json:"cut_bytes"` // at the file's end when it was opened
 	Lapsed   int64 `json:"lapsed"`    // claims that other hosts could have taken
 
+	Forgotten int64 `json:"forgotten"` // confirmations that other hosts never learn of
+
 	// Of ids in Kafka: those that were read back, how long that took, and, while
 	// partitions are being read back, how many and what is left of them.
 	Restored       int64   `json:"restored"`
@@ -79,7 +81,7 @@ func (h *Host) backendStats() []BackendStats {
 	for _, b := range h.ledger.Health() {
 		s := BackendStats{
 			State: b.State, Backend: h.cfg.State[b.State].Backend, Where: b.Where, Size: b.Size, Synced: b.Synced, Behind: b.Behind,
-			Failures: int64(b.Failures), Rewrites: int64(b.Rewrites), Cut: b.Cut, Lapsed: int64(b.Lapsed),
+			Failures: int64(b.Failures), Rewrites: int64(b.Rewrites), Cut: b.Cut, Lapsed: int64(b.Lapsed), Forgotten: int64(b.Forgotten),
 			Restored: int64(b.Restored), RestoreSeconds: b.RestoreTime.Seconds(), Restoring: int64(b.Restoring), RestoreLag: b.RestoreLag,
 		}
 		if b.Err != nil {

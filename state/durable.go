@@ -42,7 +42,10 @@ type Health struct {
 	// Lapsed counts claims that other hosts could have taken before they were
 	// confirmed: their records may have been doubled.
 	Lapsed uint64
-	Cut    int64
+	// Forgotten counts confirmations and releases that were never sent, as too
+	// many waited: duplicates may pass on other hosts.
+	Forgotten uint64
+	Cut       int64
 	// Restored is the ids that were read back since the start, RestoreTime how
 	// long that took in all, Restoring the partitions whose ids are being read
 	// back now, and RestoreLag the records that are still to be read for them.

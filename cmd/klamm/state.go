@@ -199,7 +199,26 @@ func (a *app) printStates(states []host.StateInfo) error {
 			return err
 		}
 	}
+	for _, s := range states {
+		a.sayStore(s.Name, s.File)
+	}
 	return nil
+}
+
+// sayStore tells what is wrong with what a state outlives the process in.
+func (a *app) sayStore(name string, b *host.BackendStats) {
+	if b == nil {
+		return
+	}
+	if b.Error != "" {
+		a.say("state %q: %s", name, b.Error)
+	}
+	if b.Lapsed > 0 {
+		a.say("state %q: %s claims could have been taken by another host before they were confirmed: their records may be doubled", name, count(b.Lapsed))
+	}
+	if b.Forgotten > 0 {
+		a.say("state %q: %s confirmations were never sent, as too many waited: duplicates may pass on other hosts", name, count(b.Forgotten))
+	}
 }
 
 func sizeOrDash(n int64) string {

@@ -53,6 +53,7 @@ var (
 	restoringDesc = desc("klamm_state_restoring_partitions", "Partitions whose ids are being read back; their records wait.", "state")
 	restLagDesc   = desc("klamm_state_restore_lag", "Records of ids that are still to be read back.", "state")
 	lapsedDesc    = desc("klamm_state_lapsed_total", "Claims that another host could have taken before they were confirmed: records that may be doubled.", "state")
+	forgottenDesc = desc("klamm_state_forgotten_total", "Confirmations and releases that were never sent to a shared state, as too many waited: duplicates may pass on other hosts.", "state")
 	failuresDesc  = desc("klamm_state_failures_total", "Writes to the state's backend that did not succeed.", "state")
 	bytesDesc     = desc("klamm_state_bytes", "Memory of a plugin's share of a state.", "state", "plugin")
 
@@ -84,7 +85,7 @@ var (
 	transactionTime    = desc("klamm_producer_transaction_seconds_total", "Time spent in calls that init, begin, send_offsets, commit or abort.", "pipeline", "call")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, restoredDesc, restoreDesc, restoringDesc, restLagDesc, lapsedDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, restoredDesc, restoreDesc, restoringDesc, restLagDesc, lapsedDesc, forgottenDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc, transactionsDesc, transactionTime}
 )
@@ -184,6 +185,7 @@ func (s sink) backend(b host.BackendStats) {
 	s.gauge(behindDesc, b.Behind, b.State)
 	s.counter(failuresDesc, b.Failures, b.State)
 	s.counter(lapsedDesc, b.Lapsed, b.State)
+	s.counter(forgottenDesc, b.Forgotten, b.State)
 	if b.Backend != "kafka" {
 		return
 	}

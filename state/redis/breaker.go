@@ -31,7 +31,7 @@ func (b *backend) ready() error {
 	if b.fenced != nil {
 		return b.wrap(b.fenced)
 	}
-	if b.breaker.failures >= breakerFailures && time.Now().Before(b.breaker.until) {
+	if b.breaker.failures >= breakerFailures && b.now().Before(b.breaker.until) {
 		return b.wrap(b.breaker.last)
 	}
 	return nil
@@ -57,7 +57,7 @@ func (b *backend) note(err error) {
 		*k = breaker{}
 	} else {
 		k.failures++
-		k.last, k.until = err, time.Now().Add(breakerCooldown)
+		k.last, k.until = err, b.now().Add(breakerCooldown)
 		b.health.Failures++
 	}
 	b.mu.Unlock()

@@ -66,34 +66,56 @@ const (
 type queue struct {
 	mu     sync.Mutex
 	ops    []op
-	taken  uint64 // operations that left it
-	put_   uint64 // operations that entered it
-	lost   uint64
+	limit  int
+	taken  uint64        // operations that left it
+	put_   uint64        // operations that entered it
+	lost   uint64        // that found no room
+	full   bool          // the last one found no room
+	told   uint64        // of lost, those that a Flush has told of
 	failed uint64        // sends that failed, ever
+	err    error         // of the last of them
 	turn   chan struct{} // closed when any of these changes
 	wake   chan struct{}
 }
 
-func (q *queue) init() { q.turn, q.wake = make(chan struct{}), make(chan struct{}, 1) }
-
-func (q *queue) behind() int64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return int64(len(q.ops))
+func (q *queue) init() {
+	q.limit, q.turn, q.wake = queueMax, make(chan struct{}), make(chan struct{}, 1)
 }
 
-func (q *queue) put(o op) {
+// length is how many operations wait, and how many were lost, ever.
+func (q *queue) length() (waiting int, lost uint64) {
 	q.mu.Lock()
-	if len(q.ops) >= queueMax {
-		q.lost++
-	} else {
+	defer q.mu.Unlock()
+	return len(q.ops), q.lost
+}
+
+// put reports whether there was room, and else whether there was for the one
+// before.
+func (q *queue) put(o op) (ok, first bool) {
+	q.mu.Lock()
+	if ok = len(q.ops) < q.limit; ok {
 		q.ops = append(q.ops, o)
 		q.put_++
+	} else {
+		first = !q.full
+		q.lost++
 	}
+	q.full = !ok
 	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:
 	default:
+	}
+	return ok, first
+}
+
+// enqueue puts an operation into the queue. Where there is no room it is
+// forgotten: a claim stands in Redis until the process is gone, a confirmation is
+// known to this host alone.
+func (b *backend) enqueue(o op) {
+	if ok, first := b.out.put(o); !ok && first {
+		b.o.Logger.Error("state in Redis: the backlog is full and what comes now is forgotten: duplicates may pass on other hosts",
+			"state", b.o.Name, "redis", b.health.Where, "backlog", b.out.limit)
 	}
 }
 
@@ -103,12 +125,13 @@ func (q *queue) first() []op {
 	return q.ops[:min(sendBatch, len(q.ops))]
 }
 
-// done takes the first n out, or notes that they could not be sent.
-func (q *queue) done(n int, failed bool) {
+// done takes the first n out, or notes why they could not be sent.
+func (q *queue) done(n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if failed {
+	if err != nil {
 		q.failed++
+		q.err = err
 	} else {
 		clear(q.ops[:n])
 		q.ops = q.ops[n:]
@@ -136,12 +159,14 @@ func (b *backend) Flush(limit time.Duration) error {
 		q.mu.Lock()
 	}
 	defer q.mu.Unlock()
-	if q.taken >= target {
-		return nil
+	switch n := q.lost - q.told; {
+	case q.taken < target: // whatever became of Redis since
+		return b.wrap(q.err)
+	case n > 0:
+		q.told = q.lost
+		return b.wrap(fmt.Errorf("%d operations were forgotten behind a backlog of %d", n, q.limit))
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.unavailable()
+	return nil
 }
 
 // send carries operations out, until ctx ends.
@@ -158,7 +183,7 @@ func (b *backend) send(ctx context.Context) {
 		for ops := b.out.first(); len(ops) > 0 && ctx.Err() == nil; ops = b.out.first() {
 			err := b.carryOut(ctx, ops)
 			b.note(err)
-			b.out.done(len(ops), err != nil)
+			b.out.done(len(ops), err)
 			if err != nil {
 				pause = retryPause
 				break

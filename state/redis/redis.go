@@ -85,6 +85,7 @@ type backend struct {
 	key    state.Key
 	prefix string
 	run    string // p|HOST|RUN|
+	now    func() time.Time
 	local  state.Backend
 	loads  []*redis.Script
 
@@ -141,6 +142,7 @@ func New(ctx context.Context, o Options) (state.Remote, error) {
 	b := &backend{
 		o: o, rdb: redis.NewClient(conn), prefix: "klamm:" + o.Name + ":",
 		run:   "p|" + url.QueryEscape(o.Host) + "|" + randomName() + "|",
+		now:   time.Now,
 		local: state.NewMemory(o.MaxEntries, o.MaxBytes),
 		loads: []*redis.Script{claimScript, confirmScript, releaseScript, aliveScript},
 		held:  make(map[state.ID]held), buckets: make(map[string]*bucket),
@@ -294,8 +296,12 @@ func (b *backend) Health() state.Health {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.health
-	h.Behind = b.out.behind()
 	h.Err = b.unavailable()
+	waiting, lost := b.out.length()
+	h.Behind, h.Forgotten = int64(waiting), lost
+	if h.Err == nil && waiting >= b.out.limit {
+		h.Err = b.wrap(fmt.Errorf("the backlog of %d operations is full", waiting))
+	}
 	return h
 }
 
@@ -329,7 +335,7 @@ func (p *bucket) Remember(id state.ID, at state.Position, expiresMS, nowMS int64
 	h := b.held[id]
 	delete(b.held, id)
 	b.mu.Unlock()
-	b.out.put(op{id: id, token: h.token, confirm: true, value: confirmed(at, expiresMS), lifeMS: life(h, expiresMS, nowMS)})
+	b.enqueue(op{id: id, token: h.token, confirm: true, value: confirmed(at, expiresMS), lifeMS: life(h, expiresMS, nowMS)})
 	return p.Bucket.Remember(id, at, expiresMS, nowMS)
 }
 
@@ -354,6 +360,6 @@ func (b *backend) Release(id state.ID) {
 	delete(b.held, id)
 	b.mu.Unlock()
 	if ok {
-		b.out.put(op{id: id, token: h.token})
+		b.enqueue(op{id: id, token: h.token})
 	}
 }

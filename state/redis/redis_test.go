@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -209,14 +211,99 @@ func TestBreaker(t *testing.T) {
 	p := join(t, "redis://"+m.Addr(), "a", false)
 	trips := &tripCount{}
 	p.b.rdb.AddHook(trips)
+	at := time.UnixMilli(1)
+	p.b.mu.Lock()
+	p.b.now = func() time.Time { return at }
+	p.b.mu.Unlock()
+	p.b.out.mu.Lock()
+	p.b.out.limit = 0 // nothing is given back: that would count too
+	p.b.out.mu.Unlock()
 	m.SetError("ERR down")
-	for ref := range state.Ref(20) {
-		if _, _, err := p.claim(ref+1, fmt.Sprint(ref)); !errors.Is(err, state.ErrUnavailable) {
+	ask := func(want int) {
+		t.Helper()
+		for ref := range state.Ref(20) {
+			if _, _, err := p.claim(ref+1, fmt.Sprint(ref)); !errors.Is(err, state.ErrUnavailable) {
+				t.Fatal(err)
+			}
+		}
+		if n := trips.claims(); n != want {
+			t.Errorf("asked %d times, want %d", n, want)
+		}
+	}
+	ask(breakerFailures)
+	at = at.Add(breakerCooldown - 1)
+	ask(breakerFailures)
+	at = at.Add(1)
+	ask(breakerFailures + 1)
+}
+
+// What the backlog has no room for is counted, told and logged once, and so is
+// that it has room again.
+func TestBacklogIsFull(t *testing.T) {
+	m := miniredis.RunT(t)
+	p := join(t, "redis://"+m.Addr(), "a", false)
+	var log strings.Builder
+	p.b.o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	for ref := range state.Ref(8) {
+		p.want(ref+1, fmt.Sprint(ref), state.New)
+	}
+	p.b.out.mu.Lock()
+	p.b.out.limit = 3
+	p.b.out.mu.Unlock()
+	m.SetError("ERR down")
+	for ref := range state.Ref(8) {
+		p.ledger.Settle(ref+1, state.Settlement{Outcome: klamm.Written, NowMS: 1})
+	}
+	if h := p.b.Health(); h.Forgotten != 5 || h.Behind != 3 || h.Err == nil {
+		t.Errorf("got %+v", h)
+	}
+	m.SetError("")
+	err := p.b.Flush(minute)
+	for ; err != nil && !strings.Contains(err.Error(), "5 operations were forgotten"); err = p.b.Flush(minute) {
+		if !strings.Contains(err.Error(), "ERR down") { // it was asked before
 			t.Fatal(err)
 		}
 	}
-	if n := trips.claims(); n > breakerFailures+2 { // beside what is released
-		t.Errorf("asked %d times", n)
+	if err == nil {
+		t.Error("Flush does not tell that operations were forgotten")
+	}
+	if err := p.b.Flush(minute); err != nil {
+		t.Error(err)
+	}
+	if h := p.b.Health(); h.Forgotten != 5 || h.Behind != 0 {
+		t.Errorf("got %+v", h)
+	}
+	if err := p.b.Close(); err != nil { // before its log is read
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "backlog is full"); n != 1 {
+		t.Errorf("logged %d times: %s", n, log.String())
+	}
+}
+
+// A failed send is told by the Flush that waits for it, though an answer to
+// another question came meanwhile.
+func TestFlushTellsOfAFailedSend(t *testing.T) {
+	b := &backend{now: time.Now} // without who sends
+	b.o.defaults()
+	b.out.init()
+	b.out.put(op{})
+	flushed := make(chan error)
+	go func() { flushed <- b.Flush(minute) }()
+	down := errors.New("down")
+	for {
+		b.note(down)
+		b.out.done(1, down)
+		b.note(nil) // another question was answered
+		select {
+		case err := <-flushed:
+			if !errors.Is(err, down) {
+				t.Errorf("got %v", err)
+			}
+			return
+		default: // Flush does not wait yet
+			goruntime.Gosched()
+		}
 	}
 }
 

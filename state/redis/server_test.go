@@ -171,11 +171,23 @@ func TestServerWithoutMemory(t *testing.T) {
 // A Redis that evicts forgets claims. The record is written all the same, and it
 // is counted.
 func TestServerThatEvicts(t *testing.T) {
-	p := join(t, "unix://"+server(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"), "a", false)
+	p := join(t, "unix://"+server(t, "--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "20"), "a", false)
 	p.want(1, "x", state.New)
 	key := p.b.idKey(idOf(p, "x"))
-	if err := p.b.rdb.Del(t.Context(), key).Err(); err != nil { // as an eviction does
-		t.Fatal(err)
+	evicted := func() bool {
+		n, err := p.b.rdb.Exists(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 0
+	}
+	for i := 0; !evicted(); i++ {
+		if i == 20_000 {
+			t.Fatal("200 MB of other keys have not pushed the claim out of 4 MB")
+		}
+		if err := p.b.rdb.Set(t.Context(), fmt.Sprint("filler", i), strings.Repeat("f", 10_000), 0).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p.settle(1, klamm.Written, state.Position{Topic: "orders"})
 	if got := p.b.Health().Lapsed; got != 1 {
