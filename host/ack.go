@@ -529,17 +529,39 @@ func (p *Producer) runNotifier() {
 	}
 }
 
-// call runs the callbacks of a batch.
+// call runs the callbacks of a batch. Their results differ in two fields. These
+// are written into one copy while the callback before it gets the other, since
+// what was just written is read back slowly in larger pieces, as by a copy.
 func (b *batchEnd) call(over *counted, s *slots) {
+	var results [2]klamm.Result
+	results[0] = b.result(0, 0)
+	results[1] = results[0]
+	if len(b.calls) > 0 {
+		b.vary(&results[0], 0)
+	}
 	for i := range b.calls {
+		if next := i + 1; next < len(b.calls) {
+			b.vary(&results[next&1], next)
+		}
 		c := &b.calls[i]
 		if c.group == nil {
 			continue
 		}
 		if c.done != nil {
-			c.done(b.result(i, c.timestampMS))
+			c.done(results[i&1])
 		}
 		over.add(c.group, s)
+	}
+}
+
+// vary makes r, a result of the batch, that of its record i.
+func (b *batchEnd) vary(r *klamm.Result, i int) {
+	if b.Err != nil {
+		return
+	}
+	r.Offset = b.offset(i)
+	if b.TimestampMS < 0 {
+		r.Timestamp = timeOfMS(b.calls[i].timestampMS)
 	}
 }
 

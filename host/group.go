@@ -6,24 +6,6 @@ import (
 	"github.com/klamm-io/klamm/host/internal/produce"
 )
 
-// placed reports whether the partitioner has chosen a partition of one topic for
-// every record, so that where one goes does not depend on what was appended
-// before it.
-func (pl *placer) placed(l *lane, todo []placement) bool {
-	if len(todo) == 0 {
-		return false
-	}
-	name := todo[0].record.Topic
-	partitions := int32(len(pl.topic(l, name).view.Partitions))
-	for i := range todo {
-		t := &todo[i]
-		if t.to < 0 || t.to >= partitions || t.dead || t.err != nil || t.record.Topic != name {
-			return false
-		}
-	}
-	return true
-}
-
 // grouping sorts the records of a block by partition. The records of one are
 // linked in their order, since each partition is locked, and its batch is in the
 // cache, once.
@@ -75,7 +57,7 @@ func (pl *placer) gather(l *lane, t *placement, to int32) {
 	}
 	g := &pl.group
 	g.recs = slices.Grow(g.recs, 1)[:len(g.recs)+1]
-	t.produce(&g.recs[len(g.recs)-1], t.record.Timestamp.UnixMilli())
+	t.produce(&g.recs[len(g.recs)-1])
 	g.slots = append(g.slots, t.slot)
 }
 

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -39,17 +38,14 @@ func (b *block) room(n int) bool { return len(b.slots) == 0 || b.bytes+n <= bloc
 // add copies a record's bytes, so that the caller's are free at once. Header
 // keys are strings and need no copy.
 func (b *block) add(sl *slot, rec *klamm.Record) {
-	// Reset leaves zeros behind, so that what records seldom have need not be
-	// written.
-	n := len(b.batch.Items)
-	b.batch.Items = slices.Grow(b.batch.Items, 1)[:n+1]
-	it := &b.batch.Items[n]
+	it := b.batch.Next()
 	it.Ref = uint64(sl.ref)
 	cp := &it.Record
 	cp.Topic, cp.Target = rec.Topic, rec.Target
 	cp.Partition, cp.Offset, cp.LeaderEpoch = rec.Partition, rec.Offset, rec.LeaderEpoch
 	cp.Key, cp.Value = b.copy(rec.Key), b.copy(rec.Value)
 	cp.Timestamp = timeOfMS(sl.timestamp)
+	cp.Headers = nil
 	if len(rec.Headers) > 0 {
 		start := len(b.headers)
 		for _, h := range rec.Headers {
@@ -77,11 +73,12 @@ func (b *block) copy(src []byte) []byte {
 
 func (b *block) reset() {
 	b.batch.Reset()
-	clear(b.slots)
 	b.slots = b.slots[:0]
 	b.arena = b.arena[:0]
-	clear(b.headers)
-	b.headers = b.headers[:0]
+	if len(b.headers) > 0 {
+		clear(b.headers)
+		b.headers = b.headers[:0]
+	}
 	b.bytes = 0
 }
 
@@ -105,6 +102,7 @@ type lane struct {
 	spare   *block // nil while it is being judged
 	judging bool
 	lot     lot         // of slots
+	memory  int         // bytes that are reserved, and no record's yet
 	ended   []completed // by verdicts of the block that is judged
 	sends   int         // how many; see clock.renew
 	breath  int         // bytes since produce.Pipeline.Breathe
@@ -120,11 +118,44 @@ func newLane(p *Producer, c *chainRun, index int, link *interceptor.Lane, pl *pl
 	return l
 }
 
-// enter locks the lane for a Send, with a slot for its record. It fails when
-// none becomes free until deadline, by default max_block from now, and when the
-// producer is closed.
-func (l *lane) enter(ctx context.Context, deadline time.Time) (*slot, error) {
+// reserve takes buffer memory for a record, some of it in advance for those that
+// come next, so that not each of them pays for it. It reports false where there
+// is none, or others wait for theirs. mu is held.
+func (l *lane) reserve(size int) bool {
+	if l.memory < size {
+		want := size + l.p.pipeline.Share()
+		switch {
+		case l.p.pipeline.TryReserve(want - l.memory):
+			l.memory = want
+		case l.p.pipeline.TryReserve(size - l.memory):
+			l.memory = size
+		default:
+			return false
+		}
+	}
+	l.memory -= size
+	return true
+}
+
+// returnMemory gives back what is reserved in advance.
+func (l *lane) returnMemory() {
 	l.mu.Lock()
+	l.returnCredit()
+	l.mu.Unlock()
+}
+
+// returnCredit is returnMemory with mu held.
+func (l *lane) returnCredit() {
+	if l.memory > 0 {
+		l.p.pipeline.Release(l.memory)
+		l.memory = 0
+	}
+}
+
+// enter finds a slot for the record of a Send that holds mu. It fails, and lets
+// go of mu, when none becomes free until deadline, by default max_block from now,
+// and when the producer is closed.
+func (l *lane) enter(ctx context.Context, deadline time.Time) (*slot, error) {
 	sl := l.slot()
 	if sl == nil {
 		l.mu.Unlock()
@@ -140,6 +171,7 @@ func (l *lane) enter(ctx context.Context, deadline time.Time) (*slot, error) {
 	}
 	if l.p.closed.Load() {
 		l.p.tally.accept(-1)
+		l.returnCredit()
 		l.mu.Unlock()
 		l.p.slots.abandon(sl)
 		return nil, errProducerClosed
@@ -193,6 +225,7 @@ func (l *lane) drain() {
 	for l.inside > 0 {
 		l.turn.Wait()
 	}
+	l.returnCredit()
 	l.mu.Unlock()
 }
 
@@ -226,6 +259,7 @@ func (l *lane) run() {
 func (l *lane) flush() {
 	l.mu.Lock()
 	l.returnLot()
+	l.returnCredit()
 	l.judgeCurrent()
 	l.mu.Unlock()
 }
@@ -259,6 +293,9 @@ func (l *lane) judgeCurrent() {
 
 	l.mu.Lock()
 	l.spare, l.judging = b, false
+	if len(l.current.slots) == 0 { // b is in the cache, the other is not
+		l.current, l.spare = b, l.current
+	}
 	l.turn.Broadcast()
 	if len(l.current.slots) > 0 {
 		l.p.wakePump()
@@ -337,11 +374,18 @@ func (l *lane) settleVerdict(sl *slot, it *interceptor.Item) bool {
 		sl.judged(it)
 		sl.keep(l.wants, &it.Record)
 	}
-	if !it.Record.Timestamp.IsZero() {
+	if it.Edited() && !it.Record.Timestamp.IsZero() {
 		sl.timestamp = it.Record.Timestamp.UnixMilli()
 	}
+	if it.Outcome == klamm.InFlight {
+		return true
+	}
+	return l.settleEnd(sl, it)
+}
+
+// settleEnd is settleVerdict of a record whose way ended.
+func (l *lane) settleEnd(sl *slot, it *interceptor.Item) bool {
 	switch it.Outcome {
-	case klamm.InFlight:
 	case klamm.Dropped:
 		if it.Wait != nil {
 			return l.wait(sl, it)

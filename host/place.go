@@ -60,6 +60,7 @@ func (pl *placer) close(ctx context.Context) error {
 type placement struct {
 	slot   *slot
 	record *klamm.Record
+	grown  bool  // it may be larger than what was reserved
 	dead   bool  // a dead letter: the default partitioner, whatever the chain says
 	to     int32 // from the batched partitioner; -1 leaves it to the default one
 	err    error
@@ -76,23 +77,23 @@ func (t *placement) fail(p *Producer, chosen int32, err error) {
 
 // place appends what of a judged block goes to a topic.
 func (pl *placer) place(l *lane, b *block) {
-	todo := pl.todo[:0]
+	todo := slices.Grow(pl.todo[:0], len(b.batch.Items))
 	for i := range b.batch.Items {
 		it := &b.batch.Items[i]
 		switch it.Outcome {
 		case klamm.InFlight:
-			todo = slices.Grow(todo, 1)[:len(todo)+1]
-			t := &todo[len(todo)-1] // zero, as place leaves it
-			t.slot, t.record, t.to = b.slots[i], &it.Record, -1
+			todo = todo[:len(todo)+1]
+			// In place: a literal would be built elsewhere and copied.
+			t := &todo[len(todo)-1]
+			t.slot, t.record, t.grown, t.dead, t.to, t.err = b.slots[i], &it.Record, it.Edited(), false, -1, nil
 		case klamm.DeadLettered:
 			dead := interceptor.DeadLetterRecord(it, interceptor.Sent)
-			todo = append(todo, placement{slot: b.slots[i], record: &dead, dead: true, to: -1})
+			todo = append(todo, placement{slot: b.slots[i], record: &dead, grown: true, dead: true, to: -1})
 		}
 	}
+	pl.todo = todo
 	pl.look(l.p)
 	pl.appendAll(l, todo)
-	clear(todo)
-	pl.todo = todo[:0]
 }
 
 // direct places a record that no plugin judges, without staging it. It reports
@@ -113,7 +114,7 @@ func (pl *placer) direct(l *lane, sl *slot, rec *klamm.Record) bool {
 	p := placement{slot: sl, record: rec, to: partitioner.UseDefault}
 	to, err := pl.choose(&p, t)
 	if err == nil {
-		err = pl.handOver(l, &p, to, t, sl.timestamp)
+		err = pl.handOver(l, &p, to, t)
 	}
 	if err != nil {
 		p.fail(l.p, to, err)
@@ -129,8 +130,7 @@ func (pl *placer) appendAll(l *lane, todo []placement) {
 // appendKnown places records whose topics are known.
 func (pl *placer) appendKnown(l *lane, todo []placement) {
 	if pl.batched != nil {
-		pl.askBatched(l, todo)
-		if pl.placed(l, todo) {
+		if pl.askBatched(l, todo) {
 			pl.appendGrouped(l, todo)
 			return
 		}
@@ -143,8 +143,11 @@ func (pl *placer) appendKnown(l *lane, todo []placement) {
 }
 
 // askBatched asks the chain's partitioner about all records of one topic in one
-// call, topic after topic.
-func (pl *placer) askBatched(l *lane, todo []placement) {
+// call, topic after topic. It reports whether there is one topic only and a
+// partition of it chosen for every record, so that where one goes does not depend
+// on what was appended before it.
+func (pl *placer) askBatched(l *lane, todo []placement) bool {
+	placed := false
 	for start := 0; start < len(todo); {
 		topic := todo[start].record.Topic
 		pl.asked, pl.refs, pl.indexes = pl.asked[:0], pl.refs[:0], pl.indexes[:0]
@@ -160,20 +163,32 @@ func (pl *placer) askBatched(l *lane, todo []placement) {
 		}
 		start = end
 		if len(pl.asked) > 0 {
-			pl.askTopic(l, topic, todo)
+			placed = pl.askTopic(l, topic, todo) && len(pl.asked) == len(todo)
 		}
 	}
+	return placed
 }
 
-func (pl *placer) askTopic(l *lane, topic string, todo []placement) {
-	pl.out = append(pl.out[:0], make([]int32, len(pl.asked))...)
-	err := pl.batched.PartitionBatch(pl.asked, pl.refs, &pl.topic(l, topic).view, pl.out)
+// askTopic asks about records of one topic. It reports whether a partition of it
+// was chosen for each.
+func (pl *placer) askTopic(l *lane, topic string, todo []placement) (placed bool) {
+	view := &pl.topic(l, topic).view
+	if n := len(pl.asked); n <= cap(pl.out) {
+		pl.out = pl.out[:n]
+	} else {
+		pl.out = make([]int32, n, max(n, blockRecords))
+	}
+	err := pl.batched.PartitionBatch(pl.asked, pl.refs, view, pl.out)
+	placed = true
 	for i, at := range pl.indexes {
-		todo[at].to = pl.out[i]
-		if pl.out[i] == partitioner.NotPartitioned {
+		to := pl.out[i]
+		todo[at].to = to
+		placed = placed && uint32(to) < uint32(len(view.Partitions))
+		if to == partitioner.NotPartitioned {
 			todo[at].err = partitioner.RecordError(err, i)
 		}
 	}
+	return placed
 }
 
 // append hands a record to the accumulator. The partition is the one that was
@@ -190,11 +205,14 @@ func (pl *placer) append(l *lane, t *placement) (int32, error) {
 	if err := pl.claimMemory(l, t); err != nil {
 		return to, err
 	}
-	return to, pl.handOver(l, t, to, topic, t.record.Timestamp.UnixMilli())
+	return to, pl.handOver(l, t, to, topic)
 }
 
 // claimMemory takes the buffer memory by which plugins have made a record larger.
 func (pl *placer) claimMemory(l *lane, t *placement) error {
+	if !t.grown {
+		return nil
+	}
 	size := produce.UpperBound(len(t.record.Key), len(t.record.Value), t.record.Headers)
 	if err := l.p.fits(size, t.record); err != nil {
 		return err
@@ -209,10 +227,11 @@ func (pl *placer) claimMemory(l *lane, t *placement) error {
 // produce fills in the record for the accumulator, which owns the reservation
 // from here on: it may complete the record before Append returns. It is filled in
 // place, as a literal would be built elsewhere and copied.
-func (t *placement) produce(rec *produce.Record, timestampMS int64) {
-	rec.TimestampMS, rec.Key, rec.Value, rec.Headers = timestampMS, t.record.Key, t.record.Value, t.record.Headers
-	rec.Ref, rec.Reserved, rec.Txn = uint64(t.slot.ref), int(t.slot.reserved), uint32(t.slot.txn)
-	t.slot.reserved = 0
+func (t *placement) produce(rec *produce.Record) {
+	sl := t.slot
+	rec.TimestampMS, rec.Key, rec.Value, rec.Headers = sl.timestamp, t.record.Key, t.record.Value, t.record.Headers
+	rec.Ref, rec.Reserved, rec.Txn = uint64(sl.ref), int(sl.reserved), uint32(sl.txn)
+	sl.reserved = 0
 }
 
 // choose is the order of DESIGN: explicit partition, partitioner, default.
@@ -237,13 +256,13 @@ func (pl *placer) choose(t *placement, topic *placeTopic) (int32, error) {
 	return to, err
 }
 
-func (pl *placer) handOver(l *lane, t *placement, to int32, topic *placeTopic, timestampMS int64) error {
+func (pl *placer) handOver(l *lane, t *placement, to int32, topic *placeTopic) error {
 	part, err := topic.partition(l.p, to)
 	if err != nil {
 		return err
 	}
 	var rec produce.Record
-	t.produce(&rec, timestampMS)
+	t.produce(&rec)
 	if err := part.Append(&rec); err != nil {
 		t.slot.reserved = int32(rec.Reserved)
 		return err

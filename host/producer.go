@@ -84,6 +84,7 @@ func newProducer(h *Host, cfg *ProducerConfig, ch *chains) (*Producer, error) {
 		h.producers.remove(p)
 		return nil, err
 	}
+	p.pipeline.OnWait(p.returnMemory)
 	p.stages.Add(3)
 	go func() { defer p.stages.Done(); p.acker.run(); close(p.ackerGone); p.notes.close() }()
 	go func() { defer p.stages.Done(); p.runNotifier() }()
@@ -261,11 +262,14 @@ func (p *Producer) reserve(ctx context.Context, l *lane, size int) (*slot, error
 	}
 	// Most often nobody waits, and then nobody needs to know until when.
 	var deadline time.Time
-	if !p.pipeline.TryReserve(size) {
+	l.mu.Lock()
+	if !l.reserve(size) {
+		l.mu.Unlock()
 		deadline = p.maxBlockDeadline()
 		if err := p.reserveSlowly(ctx, size, deadline); err != nil {
 			return nil, err
 		}
+		l.mu.Lock()
 	}
 	sl, err := l.enter(ctx, deadline)
 	if err != nil {
@@ -285,6 +289,9 @@ func (p *Producer) reserveSlowly(ctx context.Context, size int, deadline time.Ti
 	}
 	return err
 }
+
+// returnMemory gives back what lanes have reserved in advance.
+func (p *Producer) returnMemory() { p.chains.eachLane((*lane).returnMemory) }
 
 // giveBack returns a record's buffer memory where the accumulator never had it.
 func (p *Producer) giveBack(sl *slot) {

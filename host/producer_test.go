@@ -16,6 +16,7 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/host/internal/produce"
 	"github.com/klamm-io/klamm/interceptor"
 	"github.com/klamm-io/klamm/sdk/abi"
 )
@@ -437,6 +438,30 @@ func TestBufferFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.complete(t, 4)
+}
+
+// What one lane has reserved in advance does not keep another from taking all
+// memory that there is.
+func TestMemoryInAdvanceIsGivenBack(t *testing.T) {
+	b := startBroker(t, 1, "orders", "other")
+	cfg := chainOf("orders")
+	const total = 1 << 20
+	cfg.Producer.BufferMemory, cfg.Producer.MaxRequestSize = total, 2*total
+	cfg.Producer.MaxBlock = host.Duration(time.Hour)
+	h := newHost(t, b, cfg, host.WithInterceptor("j", judge{send: func(*interceptor.Item) {}}))
+	p := producerOf(t, h)
+	large := klamm.Record{Topic: "other"}
+	large.Value = make([]byte, total-produce.UpperBound(0, 0, nil))
+	for range 20 {
+		for _, rec := range []klamm.Record{{Topic: "orders"}, large, {Topic: "orders"}} {
+			if r, err := p.Send(within(t), &rec); err != nil && !errors.Is(err, klamm.ErrRecordTooLarge) {
+				t.Fatalf("%+v: %v", r, err)
+			}
+		}
+	}
+	if s := h.Stats().Produce; s.BufferAvailable != total {
+		t.Errorf("%d bytes available of %d", s.BufferAvailable, total)
+	}
 }
 
 // With several lanes order holds for each key.

@@ -152,6 +152,7 @@ func (h *Host) Stats() Stats {
 }
 
 func (p *Producer) produceStats() ProduceStats {
+	p.returnMemory()
 	s := p.pipeline.Stats()
 	var transactions TransactionStats
 	if p.txn != nil {

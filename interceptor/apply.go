@@ -28,7 +28,7 @@ func (r *run) apply(p *place, gen *generation, it *Item, v *runtime.Verdict) (ki
 		if len(v.Value) != len(it.Record.Value) || it.Record.Value == nil {
 			return "verdict", fmt.Errorf("a value changed in place has %d bytes and had %d", len(v.Value), len(it.Record.Value))
 		}
-		it.Record.Value = r.batch.arena.copy(v.Value)
+		it.Record.Value, it.edited = r.batch.arena.copy(v.Value), true
 	case abi.Edit:
 		return r.edit(p, it, v.Edits)
 	default:

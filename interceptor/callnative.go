@@ -63,6 +63,7 @@ func (r *run) callNative(ctx context.Context, p *place, items []*Item) (int, err
 		if err != nil {
 			*it = r.saved[i]
 		}
+		it.edited = true // it may have written any field
 		if r.hook == abi.OnSend {
 			it.Offered |= 1 << p.index
 		}
@@ -94,7 +95,7 @@ func (r *run) acceptNative(p *place, it, before *Item) {
 	if err := r.lane.chain.checkTopic(p.link, before.Origin(), before.Record.Topic, it.Record.Topic); err != nil {
 		offered := it.Offered
 		*it = *before
-		it.Offered = offered
+		it.Offered, it.edited = offered, true
 		r.policy(p, it, "topic_refused", err)
 		return
 	}

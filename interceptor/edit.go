@@ -36,7 +36,7 @@ func (r *run) edit(p *place, it *Item, edits []runtime.Edit) (kind string, err e
 	if ed.listed {
 		ed.rec.Headers = r.batch.arena.list(r.headers)
 	}
-	it.Record = ed.rec
+	it.Record, it.edited = ed.rec, true
 	return "", nil
 }
 

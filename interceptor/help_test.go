@@ -62,7 +62,11 @@ type fakeVerdicts struct {
 func (v fakeVerdicts) Len() int { return len(v.verdicts) }
 func (v fakeVerdicts) Word(i int) abi.Verdict {
 	w := v.verdicts[i]
-	return abi.PackVerdict(w.Code, 0, w.Reason, uint32(w.Partition))
+	arg := uint32(w.Partition)
+	if w.Code != abi.Route && len(w.Text)+len(w.Value)+len(w.Edits) > 0 {
+		arg = 1 // there is more to it
+	}
+	return abi.PackVerdict(w.Code, 0, w.Reason, arg)
 }
 func (v fakeVerdicts) At(i int) runtime.Verdict { return v.verdicts[i] }
 func (v fakeVerdicts) generation() *generation  { return v.by }

@@ -1,12 +1,17 @@
 package interceptor
 
 import (
+	"slices"
+
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/sdk/abi"
 	"github.com/klamm-io/klamm/state"
 )
 
 // Item is one record on its way through a chain.
+//
+// What every record has comes first: it is three cache lines of the five, and a
+// record that passes touches no others.
 type Item struct {
 	// Record is always the last good version. Edits replace its slices and never
 	// write into them; their bytes are valid until the Batch is Reset.
@@ -21,34 +26,41 @@ type Item struct {
 	// Claimed says that the record has, or had, claims: its Ref must be settled
 	// in the state's Ledger, whatever becomes of it.
 	Claimed bool
-	// Plugin ended the record's way, for Reason. ReasonCode is the number that
-	// the plugin declared it under, Link counts from 1 in the hook's list; both
-	// are 0 where there is none.
-	Plugin     string
-	Reason     string
-	ReasonCode uint16
-	Link       uint16
+	edited  bool     // see Edited
+	hook    abi.Hook // that ended the record's way
 	// Offered has bit i set when link i of the on_send list was offered the
 	// record, or has no on_send and sees the acknowledgements of all.
 	Offered uint16
+	// Plugin ended the record's way, for Reason. ReasonCode is the number that
+	// the plugin declared it under, Link counts from 1 in the hook's list; both
+	// are 0 where there is none.
+	Link uint16
 	// Generations has four bits for each link of the on_send list: the last ones
 	// of the number of the generation that judged the record.
 	Generations uint64
+	// Wait is set with Dropped when the drop is conditional on a record in
+	// flight: it must be committed or cancelled.
+	Wait *state.Wait
+
+	ReasonCode uint16
+	Plugin     string
+	Reason     string
 	// Err is set with Failed, and only then.
 	Err error
 	// DeadLetterTopic is set with DeadLettered.
 	DeadLetterTopic string
-	// Wait is set with Dropped when the drop is conditional on a record in
-	// flight: it must be committed or cancelled.
-	Wait *state.Wait
 	// Duplicate is set with Dropped when the plugin met an id that was confirmed
 	// before: the position of the record that has it. Its Topic is "" otherwise.
 	Duplicate state.Position
 
 	origin string      // topic before the first edit, "" when there was none
-	hook   abi.Hook    // that ended the record's way
 	by     *generation // of the plugin that ended it, nil for native ones
+	_      [8]byte     // up to whole cache lines
 }
+
+// Edited reports whether Record may be another one than before the chain but for
+// its Target. It is false until a plugin has changed it, or was native.
+func (it *Item) Edited() bool { return it.edited }
 
 // Drop ends the record's way: it is not sent. For native interceptors.
 func (it *Item) Drop(reason string) {
@@ -93,10 +105,29 @@ type Batch struct {
 	arena arena
 }
 
+// Next adds an item and returns it, zero but for its Record, of which the caller
+// writes every field.
+func (b *Batch) Next() *Item {
+	n := len(b.Items)
+	b.Items = slices.Grow(b.Items, 1)[:n+1]
+	it := &b.Items[n]
+	// What Reset leaves in items that passed: see there.
+	it.Claimed, it.Offered, it.Generations = false, 0, 0
+	return it
+}
+
 // Reset empties the batch and keeps its memory. Bytes of edits made since the
 // last Reset are void.
+//
+// An item that passed as it was has nothing but zeros behind what Next and its
+// caller write, so it is left as it is.
 func (b *Batch) Reset() {
-	clear(b.Items)
+	for i := range b.Items {
+		it := &b.Items[i]
+		if it.Outcome != klamm.InFlight || it.edited || it.Wait != nil {
+			*it = Item{}
+		}
+	}
 	b.Items = b.Items[:0]
 	b.arena.reset()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -43,7 +44,7 @@ func (r *run) judge(ctx context.Context, hook abi.Hook, b *Batch) {
 		r.through(ctx, p)
 		r.compact()
 	}
-	clear(r.items[:cap(r.items)])
+	clear(r.items[:len(b.Items)])
 	r.batch = nil
 }
 
@@ -56,10 +57,13 @@ func (r *run) begin(hook abi.Hook, b *Batch) {
 	if hook == abi.OnSend {
 		bits, generations = r.lane.listeners()
 	}
+	r.items = slices.Grow(r.items, len(b.Items))
 	for i := range b.Items {
 		it := &b.Items[i]
-		it.Offered |= bits
-		it.Generations |= generations
+		if bits != 0 {
+			it.Offered |= bits
+			it.Generations |= generations
+		}
 		if it.Outcome == klamm.InFlight {
 			r.items = append(r.items, it)
 		}
@@ -86,13 +90,17 @@ func (l *Lane) listeners() (bits uint16, generations uint64) {
 
 // compact leaves the items that still pass, in order.
 func (r *run) compact() {
-	kept := r.items[:0]
+	kept := 0
 	for _, it := range r.items {
-		if it.Outcome == klamm.InFlight {
-			kept = append(kept, it)
+		if it.Outcome != klamm.InFlight {
+			continue
 		}
+		if r.items[kept] != it { // most often nothing moves
+			r.items[kept] = it
+		}
+		kept++
 	}
-	r.items = kept
+	r.items = r.items[:kept]
 }
 
 // through brings every item past one link.
@@ -264,7 +272,6 @@ func (r *run) accept(p *place, gen *generation, items []*Item, v verdicts) {
 		r.trace.met(items[0])
 		defer r.unexplain(items[0])
 	}
-	claimed := len(r.tx.claims) > 0
 	for i, it := range items {
 		w := v.Word(i)
 		var kind string
@@ -276,26 +283,48 @@ func (r *run) accept(p *place, gen *generation, items []*Item, v verdicts) {
 			kind, err = "verdict", route(&it.Record, int32(w.Arg()))
 		default:
 			r.changes++
-			verdict := v.At(i)
-			kind, err = r.apply(p, gen, it, &verdict)
-		}
-		if claimed && it.Outcome != klamm.Dropped {
-			letGo(it)
+			kind, err = r.applyAt(p, gen, it, v, i)
 		}
 		if err != nil {
+			letGo(it)
 			r.policy(p, it, kind, err)
 			continue
 		}
 		r.count(w.Code())
 	}
+	r.letGo(items)
 	if err := r.tx.store(); err != nil {
 		r.fault(p, "host", fmt.Errorf("put state: %w", err))
 	}
 	p.guest.host.report(&r.tx, r.metrics())
 }
 
-// letGo ends the wait of a record that was not dropped by the plugin that met
-// the record in flight.
+// applyAt applies verdict i. A drop without a text, which duplicates are, is
+// applied from its word.
+func (r *run) applyAt(p *place, gen *generation, it *Item, v verdicts, i int) (kind string, err error) {
+	if w := v.Word(i); w.Code() == abi.Drop && w.Arg() == 0 {
+		r.ended(p, gen, it, klamm.Dropped)
+		name := gen.reasonOf(w.Reason())
+		it.ReasonCode, it.Reason = w.Reason(), name
+		r.tally.drop(w.Reason(), name)
+		return "", nil
+	}
+	verdict := v.At(i)
+	return r.apply(p, gen, it, &verdict)
+}
+
+// letGo ends the waits of records that were not dropped by the plugin that met
+// the records in flight, and forgets what else they met.
+func (r *run) letGo(items []*Item) {
+	for i := range r.tx.claims {
+		if at := r.tx.claims[i].index; at < len(items) {
+			if it := items[at]; it.Outcome != klamm.Dropped {
+				letGo(it)
+			}
+		}
+	}
+}
+
 func letGo(it *Item) {
 	if it.Wait != nil {
 		it.Wait.Cancel()

@@ -56,8 +56,8 @@ func (v *Verdicts) Len() int { return len(v.words) }
 func (v *Verdicts) Generation() *Generation { return v.by }
 
 // Word returns the verdict of record i without what its argument stands for,
-// but for ROUTE, where it is the partition. It tells cheaply which records need
-// At.
+// but for ROUTE, where it is the partition. Of others it is 0 where At has no
+// more to say. So it tells cheaply which records need At.
 func (v *Verdicts) Word(i int) abi.Verdict { return v.words[i] }
 
 // At returns the verdict of record i.

@@ -96,6 +96,9 @@ func (t *Partition) Append(r *Record) error { return (*partition)(t).append(r) }
 func (t *Partition) AppendAll(rs []Record) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.pipeline.refusal(); err != nil {
+		return 0, err
+	}
 	for i := range rs {
 		if err := (*partition)(t).appendLocked(&rs[i]); err != nil {
 			return i, err
@@ -165,34 +168,36 @@ func (p *Pipeline) each(f func(*partition)) {
 // append adds r to the open batch, or to a new one if it has no room.
 func (t *partition) append(r *Record) error {
 	t.mu.Lock()
-	err := t.appendLocked(r)
+	err := t.pipeline.refusal()
+	if err == nil {
+		err = t.appendLocked(r)
+	}
 	t.mu.Unlock()
 	return err
 }
 
+// appendLocked is called with mu held. Close and a fatal error, the pipeline's
+// refusal, were looked at under the same lock, so that whoever goes through all
+// partitions after either finds every batch.
 func (t *partition) appendLocked(r *Record) error {
 	p := t.pipeline
-	// Close and a fatal error are looked at under the lock, so that whoever
-	// goes through all partitions afterwards finds every batch.
-	if err := p.refusal(); err != nil {
-		return err
-	}
 	if p.txn != nil {
 		if err := p.txn.admit(r); err != nil {
 			return err
 		}
 	}
 	b := t.queue.last()
-	var size int
+	var size, full int
 	r.NewBatch = true
 	if b != nil && b.open {
 		size = recordSize(r.TimestampMS-b.header.baseTimestamp, b.header.count, r.Key, r.Value, r.Headers)
-		r.NewBatch = !t.hasRoom(b, size)
+		full = size + varintSize(int64(size))
+		r.NewBatch = !t.hasRoom(b, full)
 	}
 	if r.NewBatch {
 		size = recordSize(0, 0, r.Key, r.Value, r.Headers)
+		full = size + varintSize(int64(size))
 	}
-	full := size + varintSize(int64(size))
 	if batchOverhead+full > p.set.maxRequest {
 		return fmt.Errorf("topic %q partition %d: %w: %d bytes, max_request_size is %d", t.topic.name, t.id, klamm.ErrRecordTooLarge, batchOverhead+full, p.set.maxRequest)
 	}
@@ -205,13 +210,15 @@ func (t *partition) appendLocked(r *Record) error {
 		t.queue.pushBack(b)
 	}
 	b.grow(&p.pool, full)
-	b.add(r, size)
+	b.add(r, size, full)
 	t.appended++
 	if p.txn != nil && t.txnIn != r.Txn {
 		p.txn.appended(t, r.Txn)
 	}
 	t.queuedBytes += int64(full)
-	t.announce(b, r.NewBatch)
+	if r.NewBatch || !t.active || t.full(b) {
+		t.announce(b, r.NewBatch)
+	}
 	return nil
 }
 
@@ -222,18 +229,17 @@ func (t *partition) queued() int64 {
 	return t.queuedBytes
 }
 
-// hasRoom reports whether a record of size bytes still fits the open batch, by
-// the size that the batch is expected to have on the wire.
-func (t *partition) hasRoom(b *batch, size int) bool {
-	size += varintSize(int64(size))
-	limit := t.pipeline.set.batchSize
-	if t.pipeline.set.codec == codecNone {
-		return batchOverhead+b.raw+size <= limit
+// hasRoom reports whether a record that takes full bytes still fits the open
+// batch, by the size that the batch is expected to have on the wire.
+func (t *partition) hasRoom(b *batch, full int) bool {
+	set := &t.pipeline.set
+	if set.codec == codecNone {
+		return batchOverhead+b.raw+full <= set.batchSize
 	}
-	if batchOverhead+b.raw+size > t.pipeline.set.maxRequest {
+	if batchOverhead+b.raw+full > set.maxRequest {
 		return false
 	}
-	return t.estimate(b)+size <= limit
+	return t.estimate(b)+full <= set.batchSize
 }
 
 // estimate returns the size that b is expected to have on the wire.

@@ -51,12 +51,14 @@ type batch struct {
 // or as it will be sent when it is packed already.
 func (b *batch) size() int { return len(b.buf.b) }
 
-// add copies r into the batch. size is its recordSize.
-func (b *batch) add(r *Record, size int) {
+// add copies r into the batch. size is its recordSize, full what it takes with its
+// length prefix; grow has made room for that.
+func (b *batch) add(r *Record, size, full int) {
 	h := &b.header
 	before := len(b.buf.b)
-	b.buf.b = appendRecord(b.buf.b, size, r.TimestampMS-h.baseTimestamp, h.count, r.Key, r.Value, r.Headers)
-	b.raw += len(b.buf.b) - before
+	b.buf.b = b.buf.b[:before+full]
+	putRecord(b.buf.b[before:], size, r.TimestampMS-h.baseTimestamp, h.count, r.Key, r.Value, r.Headers)
+	b.raw += full
 	h.count++
 	h.maxTimestamp = max(h.maxTimestamp, r.TimestampMS)
 	b.refs = append(b.refs, r.Ref)

@@ -12,7 +12,7 @@ const (
 	BreatheBytes = 192 << 10
 	// backlog is how many bytes, in flight or waiting, are enough for senders
 	// to go on without us.
-	backlog = 1 << 20
+	backlog = 512 << 10
 	// breathMost is how long a call of Breathe takes at most.
 	breathMost = time.Millisecond
 )

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math/bits"
-	"slices"
 
 	"github.com/klamm-io/klamm"
 )
@@ -41,11 +40,9 @@ func recordSize(tsDelta int64, offsetDelta int32, key, value []byte, headers []k
 	return n
 }
 
-// appendRecord writes a record whose recordSize is size.
-func appendRecord(dst []byte, size int, tsDelta int64, offsetDelta int32, key, value []byte, headers []klamm.Header) []byte {
-	at := len(dst)
-	dst = slices.Grow(dst, varintSize(int64(size))+size)[:at+varintSize(int64(size))+size]
-	r := dst[at:]
+// putRecord writes a record whose recordSize is size to r, which is as long as
+// the record with its length prefix.
+func putRecord(r []byte, size int, tsDelta int64, offsetDelta int32, key, value []byte, headers []klamm.Header) {
 	n := putVarint(r, int64(size))
 	r[n] = 0 // attributes: none are defined
 	n++
@@ -53,13 +50,16 @@ func appendRecord(dst []byte, size int, tsDelta int64, offsetDelta int32, key, v
 	n += putVarint(r[n:], int64(offsetDelta))
 	n += putBytes(r[n:], key)
 	n += putBytes(r[n:], value)
+	if len(headers) == 0 {
+		r[n] = 0
+		return
+	}
 	n += putVarint(r[n:], int64(len(headers)))
 	for i := range headers {
 		n += putVarint(r[n:], int64(len(headers[i].Key)))
 		n += copy(r[n:], headers[i].Key)
 		n += putBytes(r[n:], headers[i].Value)
 	}
-	return dst
 }
 
 // batchHeader is what the header says of a batch.
@@ -101,9 +101,10 @@ func (h *batchHeader) seal(b []byte) {
 	be.PutUint32(b[offCRC:], crc32.Checksum(b[offAttributes:], castagnoli))
 }
 
-// varintSize returns the size of v in zigzag encoding.
+// varintSize returns the size of v in zigzag encoding: a byte for each 7 bits,
+// without the division.
 func varintSize(v int64) int {
-	return (bits.Len64(uint64(v<<1)^uint64(v>>63)|1) + 6) / 7
+	return (9*bits.Len64(uint64(v<<1)^uint64(v>>63)) + 64) / 64
 }
 
 func appendVarint(dst []byte, v int64) []byte {
@@ -123,9 +124,21 @@ func bytesSize(b []byte) int {
 	return varintSize(int64(len(b))) + len(b)
 }
 
-// putVarint writes v and returns how many bytes it takes.
+// putVarint writes v and returns how many bytes it takes. Most take one or two.
 func putVarint(dst []byte, v int64) int {
 	u := uint64(v<<1) ^ uint64(v>>63)
+	switch {
+	case u < 1<<7:
+		dst[0] = byte(u)
+		return 1
+	case u < 1<<14:
+		dst[1], dst[0] = byte(u>>7), byte(u)|0x80
+		return 2
+	}
+	return putLongVarint(dst, u)
+}
+
+func putLongVarint(dst []byte, u uint64) int {
 	n := 0
 	for ; u >= 0x80; n++ {
 		dst[n] = byte(u) | 0x80

@@ -61,7 +61,7 @@ func encodeBatch(records []Record, c codec, h batchHeader) []byte {
 		size := recordSize(r.TimestampMS-b.header.baseTimestamp, b.header.count, r.Key, r.Value, r.Headers)
 		before := b.size()
 		b.grow(&p.pool, size+varintSize(int64(size)))
-		b.add(r, size)
+		b.add(r, size, size+varintSize(int64(size)))
 		if got := b.size() - before; got != size+varintSize(int64(size)) {
 			panic(fmt.Sprintf("a record of size %d took %d bytes", size, got))
 		}

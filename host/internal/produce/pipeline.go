@@ -165,6 +165,20 @@ func (p *Pipeline) Reserve(ctx context.Context, n int, deadline time.Time) error
 // bytes; without, Reserve knows why.
 func (p *Pipeline) TryReserve(n int) bool { return p.mem.try(int64(n)) }
 
+// Share is how many bytes may be taken in advance by somebody who goes on to
+// append: so few that whoever waits for memory does not miss them. It is 0 where
+// buffer_memory is small.
+func (p *Pipeline) Share() int { return int(min(p.mem.total/1024, shareMost)) }
+
+const shareMost = 64 << 10
+
+// OnWait has f called, besides, each time that somebody has begun to wait for
+// memory in Reserve: those who took some in advance give it back then. It is to
+// be set before anybody reserves.
+func (p *Pipeline) OnWait(f func()) {
+	p.mem.onWait = func() { p.kickAll(); f() }
+}
+
 // Overdraw takes n bytes without waiting: a record has grown after Reserve.
 func (p *Pipeline) Overdraw(n int) { p.mem.overdraw(n) }
 
