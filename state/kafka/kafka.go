@@ -144,12 +144,26 @@ func (b *Backend) Health() state.Health {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.health
+	var failed *part // the first of them
+	failures := 0
 	for _, p := range b.parts {
-		if p.phase != restoring {
-			continue
+		switch {
+		case p.phase != restoring:
+		case p.err == nil:
+			h.Restoring++
+			h.RestoreLag += max(0, p.end.Load()-p.applied.Load())
+		default:
+			failures++
+			if failed == nil || p.id < failed.id {
+				failed = p
+			}
 		}
-		h.Restoring++
-		h.RestoreLag += max(0, p.end.Load()-p.applied.Load())
+	}
+	switch {
+	case failures == 1:
+		h.Err = failed.err
+	case failures > 1:
+		h.Err = fmt.Errorf("%w (and %d more partitions)", failed.err, failures-1)
 	}
 	return h
 }

@@ -328,6 +328,56 @@ func TestStandbyIsForgotten(t *testing.T) {
 	wantFound(t, b, 1, true)
 }
 
+// That one partition was read back says nothing about another that was not.
+func TestHealthOfEachPartition(t *testing.T) {
+	log := newFakeLog()
+	b := opened(t, log, 4, nil)
+	assign(t, b, 0)
+	for _, p := range []int32{1, 3} {
+		_ = log.Append(context.Background(), p, keyOf(testID(1)), []byte("x"))
+		b.Assign(p)
+		if err := b.Await(within(t), p); err == nil || !strings.Contains(err.Error(), fmt.Sprint("partition ", p)) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	assign(t, b, 2)
+	h := b.Health()
+	if h.Err == nil || !strings.Contains(h.Err.Error(), "partition 1") || !strings.Contains(h.Err.Error(), "1 more") || h.Restoring != 0 {
+		t.Errorf("health %+v", h)
+	}
+	b.Revoke(1)
+	if h := b.Health(); h.Err == nil || !strings.Contains(h.Err.Error(), "partition 3") {
+		t.Errorf("health %+v", h)
+	}
+	b.Revoke(3)
+	if h := b.Health(); h.Err != nil {
+		t.Errorf("health %+v", h)
+	}
+}
+
+// Whoever awaits a partition beside one that assigns and revokes it is told of
+// the reading that is the last, and reads nothing that another one writes.
+func TestAwaitBesideAssign(t *testing.T) {
+	log := newFakeLog()
+	b := opened(t, log, 1, nil)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 200 {
+				if err := b.Await(within(t), 0); err != nil && !errors.Is(err, errRevoked) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 200 {
+		b.Assign(0)
+		b.Revoke(0)
+	}
+	all.Wait()
+	assign(t, b, 0)
+}
+
 // A topic that was deleted and made again is read from its start.
 func TestTopicThatLostItsRecords(t *testing.T) {
 	log := newFakeLog()

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -103,20 +104,32 @@ func (b *Backend) Assign(partitions ...int32) {
 
 // Await returns when the partition's ids are there, or why they will not be.
 func (b *Backend) Await(ctx context.Context, partition int32) error {
-	b.mu.Lock()
-	p := b.parts[partition]
-	b.mu.Unlock()
-	if p == nil {
-		return b.wrap(errRevoked)
+	for {
+		done, err := b.reading(partition)
+		if done == nil {
+			return err
+		}
+		select {
+		case <-done: // the next one may have begun since
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+}
+
+// reading returns what ends with the reading of a partition's ids, nil where they
+// are there or will not be.
+func (b *Backend) reading(partition int32) (done <-chan struct{}, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return p.err
+	p := b.parts[partition]
+	switch {
+	case p == nil || p.phase == standby:
+		return nil, b.wrap(errRevoked)
+	case p.phase == ready || p.err != nil:
+		return nil, p.err
+	}
+	return p.done, nil
 }
 
 var errRevoked = errors.New("the partition was revoked")
@@ -297,11 +310,9 @@ func (b *Backend) restore(ctx context.Context, p *part) {
 		p.err = b.wrap(errRevoked)
 		return
 	case err != nil:
-		p.err = b.wrap(err)
-		b.health.Err = p.err
+		p.err = b.wrap(fmt.Errorf("partition %d: %w", p.id, err))
 		return
 	}
-	b.health.Err = nil
 	p.phase = ready
 	p.window.Recount() // what went while it was read back went before
 	b.o.Logger.Info("ids read back", "state", b.o.Name, "partition", p.id, "ids", p.window.Len(), "records", n, "took", took.Round(time.Millisecond).String())
