@@ -249,6 +249,7 @@ func TestRebalanceListener(t *testing.T) {
 // reads again what it had not committed.
 func TestLostPartitions(t *testing.T) {
 	b := startBroker(t, 1, "in")
+	brokers := b.Cluster(t)
 	fill(t, b, "in", 10)
 	cfg := grouped(true)
 	cfg.Consumer.Heartbeat = host.Duration(20_000_000)
@@ -260,7 +261,7 @@ func TestLostPartitions(t *testing.T) {
 		handled[rec.Offset]++
 		if rec.Offset == 9 && !expired {
 			expired = true
-			b.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
+			brokers.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
 			return nil
 		}
 		if rec.Offset == 9 {

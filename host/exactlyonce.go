@@ -354,16 +354,12 @@ func (p *pipeline) commitLocked(ctx context.Context) error {
 			return err
 		}
 	}
-	member := p.groupMetadata()
-	var err error
-	if member.Notes, err = p.notes(offsets); err != nil {
-		return err
-	}
-	if err := p.producer.SendOffsets(ctx, offsets, member); err != nil {
+	notes, err := p.sendOffsets(ctx, offsets)
+	if err != nil {
 		return err
 	}
 	p.once.cut = &cut{
-		by: p.producer, commits: p.producer.committed(), counts: p.tally.counts().completed(), offsets: offsets, notes: member.Notes,
+		by: p.producer, commits: p.producer.committed(), counts: p.tally.counts().completed(), offsets: offsets, notes: notes,
 	}
 	if err := p.producer.endWholly(ctx, p.producer.CommitTransaction); err != nil {
 		return err
@@ -379,6 +375,22 @@ func (p *pipeline) commitLocked(ctx context.Context) error {
 		p.claims.committed(ids)
 	}
 	return nil
+}
+
+// sendOffsets adds the offsets to the transaction, and returns what it notes with
+// them. The generation stays what it is until the coordinator has taken them, or it
+// would refuse them.
+func (p *pipeline) sendOffsets(ctx context.Context, offsets map[klamm.TopicPartition]int64) (notes map[klamm.TopicPartition]string, err error) {
+	release, err := p.group.Steady(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	member := p.groupMetadata()
+	if member.Notes, err = p.notes(offsets); err != nil {
+		return nil, err
+	}
+	return member.Notes, p.producer.SendOffsets(ctx, offsets, member)
 }
 
 // tryAgain lets reading go on, or has what is held back sent again in a while.

@@ -344,7 +344,9 @@ func TestT4_TransactionTimesOut(t *testing.T) {
 		must(t, p.BeginTransaction(within(t)))
 		sendAll(t, p, "t", "too old")
 		must(t, p.Flush(within(t)))
-		waitFor(t, func() bool { return epochOf(t, b, "id") == 1 })
+		// In version 2 Apache Kafka raises the epoch twice: it fences the producer, and
+		// ends the transaction.
+		waitFor(t, func() bool { return epochOf(t, b, "id") > 0 })
 		if t.Name() == "TestT4_TransactionTimesOut/version_1" || b.own == nil {
 			// In version 2 the embedded broker takes a record of an old epoch for the
 			// beginning of a transaction, which Kafka's coordinator does not.

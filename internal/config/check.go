@@ -180,6 +180,7 @@ func (k *checker) consumer() {
 	at := func(key string) []string { return path("consumer", key) }
 	k.oneOf(at("auto_offset_reset"), string(c.AutoOffsetReset), offsetResets...)
 	k.oneOf(at("isolation_level"), string(c.IsolationLevel), isolationLevels...)
+	k.groupProtocol()
 	k.oneOf(at("partition_assignment_strategy"), string(c.Assignor), assignors...)
 	between(k, at("auto_commit_interval_ms"), c.AutoCommit, millis(1), seconds(24*3600))
 	between(k, at("max_poll_records"), c.MaxPollRecords, 1, 1<<20)
@@ -194,6 +195,34 @@ func (k *checker) consumer() {
 	}
 	if c.GroupID == "" && c.GroupInstanceID != "" {
 		k.fail(at("group_instance_id"), "group_instance_id is given without a group_id", "set group_id in [consumer]")
+	}
+}
+
+// groupProtocol refuses settings that the chosen protocol leaves to others, as
+// Kafka's own client does.
+func (k *checker) groupProtocol() {
+	c := &k.Consumer
+	at := func(key string) []string { return path("consumer", key) }
+	k.oneOf(at("group_protocol"), string(c.GroupProtocol), groupProtocols...)
+	if c.GroupProtocol != ConsumerProtocol {
+		if c.RemoteAssignor != "" {
+			k.fail(at("group_remote_assignor"), `group_remote_assignor is given, and group_protocol is "classic", where the members assign`, `set group_protocol = "consumer", or use partition_assignment_strategy`)
+		}
+		return
+	}
+	d := defaultConsumer()
+	for _, s := range []struct {
+		key   string
+		given bool
+		where string
+	}{
+		{"session_timeout_ms", c.SessionTimeout != d.SessionTimeout, "the group's consumer.session.timeout.ms on the brokers"},
+		{"heartbeat_interval_ms", c.Heartbeat != d.Heartbeat, "the group's consumer.heartbeat.interval.ms on the brokers"},
+		{"partition_assignment_strategy", c.Assignor != d.Assignor, "group_remote_assignor"},
+	} {
+		if s.given || k.isSet("consumer", s.key) {
+			k.fail(at(s.key), fmt.Sprintf(`%s cannot be set with group_protocol = "consumer", where the brokers decide it (KIP-848)`, s.key), "take it away; it is "+s.where+" then")
+		}
 	}
 }
 

@@ -134,17 +134,24 @@ type Producer struct {
 type Consumer struct {
 	GroupID          string         `toml:"group_id"`
 	GroupInstanceID  string         `toml:"group_instance_id"`
-	AutoOffsetReset  OffsetReset    `toml:"auto_offset_reset"`             // default earliest
-	IsolationLevel   IsolationLevel `toml:"isolation_level"`               // default read_committed
-	EnableAutoCommit *bool          `toml:"enable_auto_commit"`            // default true
-	AutoCommit       Duration       `toml:"auto_commit_interval_ms"`       // default 5s
-	MaxPollRecords   int            `toml:"max_poll_records"`              // default 500
-	FetchMinBytes    Size           `toml:"fetch_min_bytes"`               // default 1
-	FetchMaxBytes    Size           `toml:"max_partition_fetch_bytes"`     // default 1MiB
-	FetchMaxWait     Duration       `toml:"fetch_max_wait_ms"`             // default 500ms
-	SessionTimeout   Duration       `toml:"session_timeout_ms"`            // default 45s
-	Heartbeat        Duration       `toml:"heartbeat_interval_ms"`         // default 3s
-	Assignor         Assignor       `toml:"partition_assignment_strategy"` // default cooperative-sticky
+	AutoOffsetReset  OffsetReset    `toml:"auto_offset_reset"`         // default earliest
+	IsolationLevel   IsolationLevel `toml:"isolation_level"`           // default read_committed
+	EnableAutoCommit *bool          `toml:"enable_auto_commit"`        // default true
+	AutoCommit       Duration       `toml:"auto_commit_interval_ms"`   // default 5s
+	MaxPollRecords   int            `toml:"max_poll_records"`          // default 500
+	FetchMinBytes    Size           `toml:"fetch_min_bytes"`           // default 1
+	FetchMaxBytes    Size           `toml:"max_partition_fetch_bytes"` // default 1MiB
+	FetchMaxWait     Duration       `toml:"fetch_max_wait_ms"`         // default 500ms
+	// GroupProtocol is how members join: classic (default), or consumer, where the
+	// broker assigns (KIP-848). With consumer, SessionTimeout, Heartbeat and
+	// Assignor are the broker's and not used.
+	GroupProtocol GroupProtocol `toml:"group_protocol"`
+	// RemoteAssignor names the broker's assignor with GroupProtocol consumer:
+	// "uniform", "range" or one that the brokers have besides. "" is their default.
+	RemoteAssignor string   `toml:"group_remote_assignor"`
+	SessionTimeout Duration `toml:"session_timeout_ms"`            // default 45s
+	Heartbeat      Duration `toml:"heartbeat_interval_ms"`         // default 3s
+	Assignor       Assignor `toml:"partition_assignment_strategy"` // default cooperative-sticky
 }
 
 // Plugins holds what all plugins share; each may set its own.
@@ -272,6 +279,12 @@ type OffsetReset string
 
 // IsolationLevel is read_committed or read_uncommitted.
 type IsolationLevel string
+
+// GroupProtocol is classic or consumer.
+type GroupProtocol string
+
+// ConsumerProtocol is the GroupProtocol of KIP-848.
+const ConsumerProtocol GroupProtocol = "consumer"
 
 // Assignor is range, sticky or cooperative-sticky.
 type Assignor string

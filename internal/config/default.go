@@ -75,6 +75,7 @@ func defaultConsumer() Consumer {
 		FetchMinBytes:    1,
 		FetchMaxBytes:    1 << 20,
 		FetchMaxWait:     millis(500),
+		GroupProtocol:    "classic",
 		SessionTimeout:   seconds(45),
 		Heartbeat:        seconds(3),
 		Assignor:         "cooperative-sticky",

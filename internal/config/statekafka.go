@@ -111,9 +111,13 @@ func (k *checker) statePipeline(state, name string, p Pipeline) {
 			k.problems.missing(path("pipeline", name), "guarantee", what, do)
 		}
 	}
-	if len(p.From) > 1 && !p.Rekey && k.Consumer.Assignor != "range" {
-		k.fail(path("pipeline", name, "from"), fmt.Sprintf("pipeline %q reads %d topics, and state %q keeps the ids of their partitions of the same number together: one host must have them all, and partition_assignment_strategy = %q does not see to that", name, len(p.From), state, k.Consumer.Assignor),
-			`set partition_assignment_strategy = "range" in [consumer], with equally many partitions in all topics; or rekey = true`)
+	key, assignor := "partition_assignment_strategy", string(k.Consumer.Assignor)
+	if k.Consumer.GroupProtocol == ConsumerProtocol {
+		key, assignor = "group_remote_assignor", k.Consumer.RemoteAssignor
+	}
+	if len(p.From) > 1 && !p.Rekey && assignor != "range" {
+		k.fail(path("pipeline", name, "from"), fmt.Sprintf("pipeline %q reads %d topics, and state %q keeps the ids of their partitions of the same number together: one host must have them all, and %s = %q does not see to that", name, len(p.From), state, key, assignor),
+			fmt.Sprintf(`set %s = "range" in [consumer], with equally many partitions in all topics; or rekey = true`, key))
 	}
 }
 

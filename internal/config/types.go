@@ -227,6 +227,7 @@ var (
 	transports          = []string{"klamm", string(TransportSarama)}
 	metadataRecoveries  = []string{"rebootstrap", "none"}
 	isolationLevels     = []string{"read_committed", "read_uncommitted"}
+	groupProtocols      = []string{"classic", string(ConsumerProtocol)}
 	assignors           = []string{"range", "sticky", "cooperative-sticky"}
 	onErrors            = []string{string(Fail), string(Pass), string(Drop), string(DeadLetter)}
 	partitionerOnErrors = []string{"default", "fail"}
@@ -247,6 +248,9 @@ func (v *MetadataRecovery) UnmarshalText(text []byte) error {
 
 // UnmarshalText reads read_committed or read_uncommitted.
 func (v *IsolationLevel) UnmarshalText(text []byte) error { return setWord(v, text, isolationLevels) }
+
+// UnmarshalText reads classic or consumer.
+func (v *GroupProtocol) UnmarshalText(text []byte) error { return setWord(v, text, groupProtocols) }
 
 // UnmarshalText reads range, sticky or cooperative-sticky.
 func (v *Assignor) UnmarshalText(text []byte) error { return setWord(v, text, assignors) }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm"
@@ -55,7 +54,7 @@ func (g *Group) commitAgain(err error) bool {
 	}
 	if errors.Is(err, ErrRebalancing) {
 		var stale *staleError
-		return errors.As(err, &stale) && g.generation() != stale.generation || g.rebalancing() && g.assignor.cooperative()
+		return errors.As(err, &stale) && g.generation() != stale.generation || g.member.moving()
 	}
 	return again(codeOf(err))
 }
@@ -70,12 +69,8 @@ func (e *staleError) Error() string   { return e.err.Error() }
 func (e *staleError) Unwrap() []error { return []error{ErrRebalancing, e.err} }
 
 func (g *Group) generation() int32 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.session == nil {
-		return noGeneration
-	}
-	return g.session.GenerationID()
+	who, _ := g.member.identity()
+	return who.generation
 }
 
 // commitOnce makes one request and takes out of rest what it committed.
@@ -89,37 +84,34 @@ func (g *Group) commitOnce(ctx context.Context, ticket int64, rest map[klamm.Top
 	if len(fresh) == 0 {
 		return nil
 	}
-	g.mu.Lock()
-	sess := g.session
-	g.mu.Unlock()
-	if sess == nil {
+	who, in := g.member.identity()
+	if !in {
 		return ErrNotOwner
 	}
-	generation := sess.GenerationID()
-	done, err := g.sendCommit(ctx, sess, generation, fresh)
+	done, err := g.sendCommit(ctx, who, fresh)
 	if len(done) > 0 {
 		g.own.committed(ticket, done)
 		g.h.Committed(done)
 		maps.DeleteFunc(rest, func(tp klamm.TopicPartition, _ int64) bool { _, ok := done[tp]; return ok })
 	}
-	return explainCommit(err, generation)
+	return explainCommit(err, who.generation)
 }
 
 // explainCommit says what a broker's refusal means for the member.
 func explainCommit(err error, generation int32) error {
 	switch codeOf(err) {
-	case klamm.CodeUnknownMemberId, klamm.CodeFencedInstanceId:
+	case klamm.CodeUnknownMemberId, klamm.CodeFencedInstanceId, klamm.CodeFencedMemberEpoch:
 		return fmt.Errorf("%w: %w", ErrNotOwner, err)
-	case klamm.CodeIllegalGeneration, klamm.CodeRebalanceInProgress:
+	case klamm.CodeIllegalGeneration, klamm.CodeRebalanceInProgress, klamm.CodeStaleMemberEpoch:
 		return &staleError{generation, err}
 	}
 	return err
 }
 
 // sendCommit returns what was committed, and the first refusal.
-func (g *Group) sendCommit(ctx context.Context, sess sarama.ConsumerGroupSession, generation int32, offsets map[klamm.TopicPartition]int64) (map[klamm.TopicPartition]int64, error) {
+func (g *Group) sendCommit(ctx context.Context, who identity, offsets map[klamm.TopicPartition]int64) (map[klamm.TopicPartition]int64, error) {
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Generation, req.MemberID = generation, sess.MemberID()
+	req.Generation, req.MemberID = who.generation, who.member
 	if g.instance != "" {
 		req.InstanceID = &g.instance
 	}

@@ -11,10 +11,11 @@ import (
 	"github.com/klamm-io/klamm/host/internal/cluster"
 )
 
-// Versions before KIP-848 and topic ids.
+// Versions before topic ids. They are the first ones in which a member epoch may
+// stand for the generation (KIP-848).
 const (
-	offsetCommitVersion = 8
-	offsetFetchVersion  = 7
+	offsetCommitVersion = 9
+	offsetFetchVersion  = 9
 )
 
 // coordinator is a connection to a group's coordinator, for offsets only: on
@@ -74,33 +75,27 @@ func again(code klamm.Code) bool {
 	return code == klamm.CodeNone || code.Retriable()
 }
 
-func (k *coordinator) committed(ctx context.Context, tps []klamm.TopicPartition) (map[klamm.TopicPartition]Noted, error) {
-	req := kmsg.NewPtrOffsetFetchRequest()
-	req.Group, req.RequireStable = k.group, true
-	topics := make(map[string]int)
-	for _, tp := range tps {
-		i, ok := topics[tp.Topic]
-		if !ok {
-			rt := kmsg.NewOffsetFetchRequestTopic()
-			rt.Topic = tp.Topic
-			i, topics[tp.Topic] = len(req.Topics), len(req.Topics)
-			req.Topics = append(req.Topics, rt)
-		}
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, tp.Partition)
-	}
-	resp, err := k.request(ctx, req, offsetFetchVersion)
+// nobody asks for offsets from outside of the group.
+var nobody = identity{generation: noGeneration}
+
+// committed asks for offsets as a member with an epoch (KIP-848), or as nobody.
+func (k *coordinator) committed(ctx context.Context, who identity, tps []klamm.TopicPartition) (map[klamm.TopicPartition]Noted, error) {
+	resp, err := k.request(ctx, offsetFetch(k.group, who, tps), offsetFetchVersion)
 	if err != nil {
 		return nil, err
 	}
-	fr := resp.(*kmsg.OffsetFetchResponse)
+	groups := fetchedGroups(resp.(*kmsg.OffsetFetchResponse))
+	if len(groups) != 1 {
+		return nil, fmt.Errorf("the answer has the offsets of %d groups, one was asked for", len(groups))
+	}
 	offsets := make(map[klamm.TopicPartition]Noted)
-	if klamm.Code(fr.ErrorCode) == klamm.CodeGroupIdNotFound {
+	if klamm.Code(groups[0].ErrorCode) == klamm.CodeGroupIdNotFound {
 		return offsets, nil // nobody has joined it yet
 	}
-	if err := brokerError(fr.ErrorCode); err != nil {
+	if err := brokerError(groups[0].ErrorCode); err != nil {
 		return nil, err
 	}
-	for _, t := range fr.Topics {
+	for _, t := range groups[0].Topics {
 		for _, p := range t.Partitions {
 			if err := brokerError(p.ErrorCode); err != nil {
 				return nil, fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
@@ -115,4 +110,50 @@ func (k *coordinator) committed(ctx context.Context, tps []klamm.TopicPartition)
 		}
 	}
 	return offsets, nil
+}
+
+// offsetFetch says the same in the fields of versions for one group, up to 7, and
+// for several: which of them is sent is known at the connection.
+func offsetFetch(group string, who identity, tps []klamm.TopicPartition) *kmsg.OffsetFetchRequest {
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group, req.RequireStable = group, true
+	rg := kmsg.NewOffsetFetchRequestGroup()
+	rg.Group, rg.MemberEpoch = group, who.generation
+	if who.member != "" {
+		rg.MemberID = &who.member
+	}
+	topics := make(map[string]int)
+	for _, tp := range tps {
+		i, ok := topics[tp.Topic]
+		if !ok {
+			i, topics[tp.Topic] = len(req.Topics), len(req.Topics)
+			rt, gt := kmsg.NewOffsetFetchRequestTopic(), kmsg.NewOffsetFetchRequestGroupTopic()
+			rt.Topic, gt.Topic = tp.Topic, tp.Topic
+			req.Topics, rg.Topics = append(req.Topics, rt), append(rg.Topics, gt)
+		}
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, tp.Partition)
+		rg.Topics[i].Partitions = append(rg.Topics[i].Partitions, tp.Partition)
+	}
+	req.Groups = append(req.Groups, rg)
+	return req
+}
+
+// fetchedGroups reads an answer of any version as one for several groups.
+func fetchedGroups(r *kmsg.OffsetFetchResponse) []kmsg.OffsetFetchResponseGroup {
+	if r.Version >= 8 {
+		return r.Groups
+	}
+	g := kmsg.NewOffsetFetchResponseGroup()
+	g.ErrorCode = r.ErrorCode
+	for _, t := range r.Topics {
+		gt := kmsg.NewOffsetFetchResponseGroupTopic()
+		gt.Topic = t.Topic
+		for _, p := range t.Partitions {
+			gp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			gp.Partition, gp.Offset, gp.Metadata, gp.ErrorCode = p.Partition, p.Offset, p.Metadata, p.ErrorCode
+			gt.Partitions = append(gt.Partitions, gp)
+		}
+		g.Topics = append(g.Topics, gt)
+	}
+	return []kmsg.OffsetFetchResponseGroup{g}
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
-
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/cluster"
 	"github.com/klamm-io/klamm/internal/config"
@@ -26,8 +24,7 @@ const noGeneration int32 = -1
 type Group struct {
 	cluster  *cluster.Cluster
 	cfg      fetchConfig
-	conf     *sarama.Config
-	assignor *assignor
+	member   membership
 	id       string
 	instance string
 	topics   []string
@@ -41,10 +38,7 @@ type Group struct {
 	committing sync.Mutex
 
 	mu      sync.Mutex
-	session sarama.ConsumerGroupSession // nil between sessions
-	joining int32                       // the generation in which the last rebalance began
 	fetcher *fetcher
-	sarama  sarama.ConsumerGroup
 	paused  map[klamm.TopicPartition]bool
 	failed  error
 	run     context.Context
@@ -80,44 +74,10 @@ func NewGroup(c *cluster.Cluster, cfg *config.Consumer, groupID, instanceID stri
 		coord:  coordinator{cluster: c, group: groupID},
 		paused: make(map[klamm.TopicPartition]bool),
 		done:   make(chan struct{}),
-
-		joining: noGeneration,
 	}
 	var err error
-	if g.assignor, err = newAssignor(cfg.Assignor, g.rebalanceBegins, g.rebalanceBrings); err != nil {
-		return nil, err
-	}
-	g.conf = groupConfig(c.Config(), cfg, instanceID, g.assignor)
-	if err := g.conf.Validate(); err != nil {
-		return nil, fmt.Errorf("group %q: %w", groupID, err)
-	}
-	return g, nil
-}
-
-func groupConfig(conf *sarama.Config, cfg *config.Consumer, instanceID string, a *assignor) *sarama.Config {
-	conf.Consumer.Group.InstanceId = instanceID
-	conf.Consumer.Group.Session.Timeout = orDefault(cfg.SessionTimeout.Std(), 45*time.Second)
-	conf.Consumer.Group.Heartbeat.Interval = orDefault(cfg.Heartbeat.Std(), 3*time.Second)
-	conf.Consumer.Group.Rebalance.Timeout = rebalanceTimeout
-	conf.Consumer.Group.Rebalance.Retry.Backoff = 200 * time.Millisecond
-	conf.Consumer.Group.Rebalance.Retry.Max = 10
-	conf.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{a}
-	// sarama looks the committed offsets up but does not read: its partitions
-	// are paused at once and what slipped through is dropped.
-	conf.Consumer.Offsets.Initial = sarama.OffsetOldest
-	conf.Consumer.Fetch.Default = 1
-	// Its first fetch of a partition, before the pause, is in the way of what it
-	// asks the same broker for the next ones: all would begin later by as much.
-	conf.Consumer.MaxWaitTime = time.Millisecond
-	conf.ChannelBufferSize = 1
-	return conf
-}
-
-func orDefault(d, def time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return def
+	g.member, err = newMembership(g, cfg)
+	return g, err
 }
 
 // Run joins the group, reads and joins again after every rebalance until ctx
@@ -143,25 +103,9 @@ func (g *Group) Run(ctx context.Context) error {
 			return fmt.Errorf("group %q: %w", g.id, err)
 		}
 	}
-	client, err := g.cluster.NewClient(g.conf)
-	if err != nil {
-		return fmt.Errorf("group %q: %w", g.id, err)
-	}
-	defer client.Close()
-	cg, err := sarama.NewConsumerGroupFromClient(g.id, client)
-	if err != nil {
-		return fmt.Errorf("group %q: %w", g.id, err)
-	}
-	g.setFetcher(newFetcher(g.cluster, g.cfg, g.log), cg)
-	defer g.setFetcher(nil, nil)
-	var logged sync.WaitGroup
-	logged.Go(func() { g.logErrors(cg) })
-	err = g.consume(ctx, cg)
-	if closeErr := cg.Close(); closeErr != nil {
-		g.log.Debug("leave the group", "err", closeErr)
-	}
-	logged.Wait()
-	return err
+	g.setFetcher(newFetcher(g.cluster, g.cfg, g.log))
+	defer g.setFetcher(nil)
+	return g.member.run(ctx)
 }
 
 func (g *Group) start(ctx context.Context, cancel context.CancelFunc) bool {
@@ -174,75 +118,14 @@ func (g *Group) start(ctx context.Context, cancel context.CancelFunc) bool {
 	return true
 }
 
-func (g *Group) setFetcher(f *fetcher, cg sarama.ConsumerGroup) {
+func (g *Group) setFetcher(f *fetcher) {
 	g.mu.Lock()
 	old := g.fetcher
-	g.fetcher, g.sarama = f, cg
+	g.fetcher = f
 	g.mu.Unlock()
 	if old != nil {
 		old.close()
 	}
-}
-
-func (g *Group) logErrors(cg sarama.ConsumerGroup) {
-	for err := range cg.Errors() {
-		g.log.Warn("consumer group", "err", err)
-	}
-}
-
-// consume runs one session after the other.
-func (g *Group) consume(ctx context.Context, cg sarama.ConsumerGroup) error {
-	for n := 0; ; n++ {
-		started := time.Now()
-		err := cg.Consume(ctx, g.topics, (*session)(g))
-		if failed := g.failure(); failed != nil {
-			return failed
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, sarama.ErrFencedInstancedId) {
-			return g.fenced(err)
-		}
-		if final(err) {
-			return fmt.Errorf("group %q: %w", g.id, groupError(err))
-		}
-		if time.Since(started) > 10*time.Second || err == nil {
-			n = 0
-		}
-		if err != nil {
-			g.log.Warn("joining the group, trying again", "err", err)
-		}
-		select {
-		case <-time.After(min(retryBackoff<<min(n, 4), retryBackoffMax)):
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// final reports whether joining again cannot help.
-func final(err error) bool {
-	for _, e := range []error{
-		sarama.ErrGroupAuthorizationFailed, sarama.ErrTopicAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
-		sarama.ErrInvalidGroupId, sarama.ErrInconsistentGroupProtocol, sarama.ErrInvalidSessionTimeout,
-		sarama.ErrGroupMaxSizeReached, sarama.ErrSASLAuthenticationFailed,
-		sarama.ErrClosedConsumerGroup, sarama.ErrUnsupportedVersion,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// groupError gives sarama's error codes our type.
-func groupError(err error) error {
-	var kerr sarama.KError
-	if errors.As(err, &kerr) {
-		return &klamm.BrokerError{Code: klamm.Code(kerr)}
-	}
-	return err
 }
 
 func (g *Group) failure() error {
@@ -261,43 +144,35 @@ func (g *Group) fail(err error) {
 	g.cancel()
 }
 
-// rebalanceBegins is called before every JoinGroup.
-func (g *Group) rebalanceBegins() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.session != nil {
-		g.joining = g.session.GenerationID()
-	}
+// fenced is the end of a static member whose place another one of its name has.
+// Joining again would take the place back, and the two would go on like that.
+func (g *Group) fenced(err error) error {
+	return fmt.Errorf("group %q: another member runs as %q: %w: %w", g.id, g.instance, klamm.ErrFenced, groupError(err))
 }
 
 // Joined reports whether the member belongs to the group now, with partitions or
 // without. It does not while brokers are away.
 func (g *Group) Joined() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.session != nil
+	_, in := g.member.identity()
+	return in
 }
 
-// Membership returns the generation, the member id and the instance id that the
-// coordinator knows the member by (KIP-447). Outside of the group the generation
-// is -1 and the member id empty.
+// Membership returns the generation, or the member epoch (KIP-848), the member id
+// and the instance id that the coordinator knows the member by (KIP-447). Outside
+// of the group the generation is -1 and the member id empty.
 func (g *Group) Membership() (generation int32, member, instance string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.session == nil {
+	who, in := g.member.identity()
+	if !in {
 		return noGeneration, "", g.instance
 	}
-	return g.session.GenerationID(), g.session.MemberID(), g.instance
+	return who.generation, who.member, g.instance
 }
 
-// rebalancing reports whether a session is on its way into a new generation.
-func (g *Group) rebalancing() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.session != nil && g.joining == g.session.GenerationID()
-}
-
-func (g *Group) rebalanceBrings(parts map[string][]int32) { g.own.assign(parts) }
+// Steady keeps the generation from moving on by the member's own doing until
+// release is called, for a request of another connection that names it. ctx bounds
+// the wait. Call release soon: a member epoch (KIP-848) is held by keeping
+// heartbeats back.
+func (g *Group) Steady(ctx context.Context) (release func(), err error) { return g.member.steady(ctx) }
 
 // Pause stops the reading of partitions, also of ones that are assigned later.
 // The call of Records that is running goes on; no other one follows it.
@@ -323,7 +198,7 @@ func (g *Group) Leave(ctx context.Context) error {
 	if g.instance == "" {
 		return nil
 	}
-	return PutOut(ctx, g.cluster, g.id, g.instance)
+	return g.member.leave(ctx)
 }
 
 // Close ends Run and waits for it. It may be called twice, and instead of Run.

@@ -26,11 +26,10 @@ func tp(topic string, p int32) klamm.TopicPartition {
 
 func TestGroupReadsEveryRecordOnceInOrder(t *testing.T) {
 	const partitions, n = 4, 700
-	for _, assignor := range []config.Assignor{"range", "sticky", "cooperative-sticky"} {
-		t.Run(string(assignor), func(t *testing.T) {
+	for kind, cfg := range kinds("range", "sticky", "cooperative-sticky", "consumer") {
+		t.Run(kind, func(t *testing.T) {
 			x := newBench(t, partitions, 3, "t", "u")
-			cfg := consumerConfig()
-			cfg.Assignor, cfg.MaxPollRecords = assignor, 100
+			cfg.MaxPollRecords = 100
 			x.produce(t, "t", partitions, 0, n)
 			m := x.join(t, newRecorder("m"), cfg, "g", "", "t", "u")
 			m.waitRead(t, partitions*n)
@@ -227,7 +226,9 @@ func TestCommitErrorsOfMembership(t *testing.T) {
 	}
 	x := newBench(t, 1, 1, "t")
 	x.produce(t, "t", 1, 0, 1)
-	m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
+	cfg := consumerConfig()
+	cfg.GroupProtocol = "classic"
+	m := x.join(t, newRecorder("m"), cfg, "g", "", "t")
 	m.waitRead(t, 1)
 	for _, tt := range tests {
 		t.Run(tt.code.Message, func(t *testing.T) {
@@ -293,11 +294,10 @@ func TestC139_CommitsAreToldInOrder(t *testing.T) {
 // before it lets go, so that no record is read twice.
 func TestRebalance(t *testing.T) {
 	const partitions, n = 6, 60
-	for _, assignor := range []config.Assignor{"range", "sticky", "cooperative-sticky"} {
-		t.Run(string(assignor), func(t *testing.T) {
+	for kind, cfg := range kinds("range", "sticky", "cooperative-sticky", "consumer") {
+		t.Run(kind, func(t *testing.T) {
 			x := newBench(t, partitions, 2, "t")
-			cfg := consumerConfig()
-			cfg.Assignor, cfg.MaxPollRecords = assignor, 7
+			cfg.MaxPollRecords = 7
 			start := func(name string) *member {
 				r := newRecorder(name)
 				r.commit = true
@@ -339,7 +339,7 @@ func TestRebalance(t *testing.T) {
 			if a.lost+b.lost+c.lost > 0 {
 				t.Errorf("partitions were lost: %d, %d, %d", a.lost, b.lost, c.lost)
 			}
-			if kept := assignor == "cooperative-sticky"; kept && a.revoked > 3 {
+			if kept := kind == "cooperative-sticky" || kind == "consumer"; kept && a.revoked > 3 {
 				t.Errorf("a had partitions revoked %d times, at most 3 are needed", a.revoked)
 			}
 		})
@@ -405,11 +405,15 @@ func wantOnce(t *testing.T, ms []*member, partitions, n int) {
 }
 
 func TestStaticMembership(t *testing.T) {
-	x := newBench(t, 4, 1, "t")
-	cfg := consumerConfig()
 	// Apache Kafka spares every assignor the rebalance, kfake only those whose
 	// members join with the same words again.
-	cfg.Assignor = "range"
+	for kind, cfg := range kinds("range", "consumer") {
+		t.Run(kind, func(t *testing.T) { testStaticMembership(t, cfg) })
+	}
+}
+
+func testStaticMembership(t *testing.T, cfg config.Consumer) {
+	x := newBench(t, 4, 1, "t")
 	a := x.join(t, newRecorder("a"), cfg, "g", "host-a", "t")
 	b := x.join(t, newRecorder("b"), cfg, "g", "host-b", "t")
 	for _, m := range []*member{a, b} {
@@ -441,10 +445,16 @@ func TestStaticMembership(t *testing.T) {
 }
 
 func TestStaticMemberFenced(t *testing.T) {
+	for kind, cfg := range kinds("cooperative-sticky", "consumer") {
+		t.Run(kind, func(t *testing.T) { testStaticMemberFenced(t, cfg) })
+	}
+}
+
+func testStaticMemberFenced(t *testing.T, cfg config.Consumer) {
 	x := newBench(t, 1, 1, "t")
-	a := x.join(t, newRecorder("a"), consumerConfig(), "g", "host", "t")
+	a := x.join(t, newRecorder("a"), cfg, "g", "host", "t")
 	a.wait(t, "its partition", func() bool { return len(a.parts) == 1 })
-	b := x.join(t, newRecorder("b"), consumerConfig(), "g", "host", "t")
+	b := x.join(t, newRecorder("b"), cfg, "g", "host", "t")
 	b.wait(t, "the partition", func() bool { return len(b.parts) == 1 })
 	a.wait(t, "the loss", func() bool { return a.lost == 1 })
 	<-a.group.done
@@ -455,18 +465,20 @@ func TestStaticMemberFenced(t *testing.T) {
 
 // TestPutOutOfGroup: a zombie's partitions are lost; it joins again by itself.
 func TestPutOutOfGroup(t *testing.T) {
-	for _, assignor := range []config.Assignor{"range", "cooperative-sticky"} {
-		t.Run(string(assignor), func(t *testing.T) {
+	for kind, cfg := range kinds("range", "cooperative-sticky", "consumer") {
+		t.Run(kind, func(t *testing.T) {
 			x := newBench(t, 2, 1, "t")
-			cfg := consumerConfig()
-			cfg.Assignor = assignor
 			m := x.join(t, newRecorder("m"), cfg, "g", "", "t")
 			m.wait(t, "its partitions", func() bool { return len(m.parts) == 2 })
-			m.group.mu.Lock()
-			id := m.group.session.MemberID()
-			m.group.mu.Unlock()
-			x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, TopLevel: true, When: func(r kmsg.Request) bool {
-				return r.(*kmsg.HeartbeatRequest).MemberID == id
+			_, id, _ := m.group.Membership()
+			x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnknownMemberID, TopLevel: true, When: func(r kmsg.Request) bool {
+				switch r := r.(type) {
+				case *kmsg.HeartbeatRequest:
+					return r.MemberID == id
+				case *kmsg.ConsumerGroupHeartbeatRequest:
+					return r.MemberID == id && r.MemberEpoch > 0
+				}
+				return false
 			}})
 			m.wait(t, "the loss", func() bool { return m.lost == 1 })
 			m.wait(t, "joining again", func() bool { return len(m.parts) == 2 })
@@ -634,6 +646,9 @@ func TestGroupErrors(t *testing.T) {
 			"instance id": func() (*Group, error) {
 				return NewGroup(x.cluster, &config.Consumer{}, "g", "a b", []string{"t"}, newRecorder(""), nil)
 			},
+			"id a b is illegal": func() (*Group, error) {
+				return NewGroup(x.cluster, &config.Consumer{GroupProtocol: "consumer"}, "g", "a b", []string{"t"}, newRecorder(""), nil)
+			},
 		} {
 			if _, err := f(); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want one with %q", err, want)
@@ -648,7 +663,7 @@ func TestGroupErrors(t *testing.T) {
 		}
 	})
 	t.Run("group refused", func(t *testing.T) {
-		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, TopLevel: true, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup, kmsg.ConsumerGroupHeartbeat}, TopLevel: true, Err: kerr.GroupAuthorizationFailed, Count: -1})
 		defer h.Remove()
 		m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
 		<-m.group.done
@@ -769,8 +784,14 @@ func TestLeadersMove(t *testing.T) {
 
 // TestCoordinatorMoves: heartbeats and commits follow it.
 func TestCoordinatorMoves(t *testing.T) {
+	for kind, cfg := range kinds("cooperative-sticky", "consumer") {
+		t.Run(kind, func(t *testing.T) { testCoordinatorMoves(t, cfg) })
+	}
+}
+
+func testCoordinatorMoves(t *testing.T, cfg config.Consumer) {
 	x := newBench(t, 2, 3, "t")
-	m := x.join(t, newRecorder("m"), consumerConfig(), "g", "", "t")
+	m := x.join(t, newRecorder("m"), cfg, "g", "", "t")
 	total := 0
 	for round := range 4 {
 		x.produce(t, "t", 2, round*5, 5)

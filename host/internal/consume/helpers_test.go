@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"sync"
@@ -305,8 +306,27 @@ func (r *recorder) check(t *testing.T) {
 	}
 }
 
+// protocol is the group protocol of tests that do not choose one.
+var protocol = flag.String("protocol", "classic", "the group protocol that the tests use: classic or consumer")
+
 func consumerConfig() config.Consumer {
-	return config.Consumer{Heartbeat: config.Duration(50 * time.Millisecond), SessionTimeout: config.Duration(10 * time.Second), FetchMaxWait: config.Duration(100 * time.Millisecond)}
+	return config.Consumer{GroupProtocol: config.GroupProtocol(*protocol), Heartbeat: config.Duration(50 * time.Millisecond), SessionTimeout: config.Duration(10 * time.Second), FetchMaxWait: config.Duration(100 * time.Millisecond)}
+}
+
+// kinds are ways to be a member: an assignor's name, or "consumer" for KIP-848.
+func kinds(names ...string) map[string]config.Consumer {
+	m := make(map[string]config.Consumer)
+	for _, name := range names {
+		cfg := consumerConfig()
+		if name == "consumer" {
+			cfg.GroupProtocol = config.ConsumerProtocol
+		} else {
+			cfg.GroupProtocol = "classic"
+			cfg.Assignor = config.Assignor(name)
+		}
+		m[name] = cfg
+	}
+	return m
 }
 
 // member is a running member of a group.

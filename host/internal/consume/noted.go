@@ -37,7 +37,7 @@ func CommitNoted(ctx context.Context, c *cluster.Cluster, group string, offsets 
 func CommittedNoted(ctx context.Context, c *cluster.Cluster, group string, tps []klamm.TopicPartition) (offsets map[klamm.TopicPartition]Noted, err error) {
 	k := &coordinator{cluster: c, group: group}
 	err = k.patiently(ctx, "committed offsets", func() (err error) {
-		offsets, err = k.committed(ctx, tps)
+		offsets, err = k.committed(ctx, nobody, tps)
 		return err
 	})
 	return offsets, err

@@ -22,6 +22,7 @@ type ownership struct {
 	owned     map[klamm.TopicPartition]int64 // gained; the highest offset committed since, -1
 	running   map[klamm.TopicPartition]bool  // Records may be called
 	revoking  map[klamm.TopicPartition]bool  // owned and not in next
+	forsaken  bool                           // all is lost; revokeAll is to come
 	announced chan struct{}                  // closed when Assigned of next has returned
 
 	starts map[klamm.TopicPartition]int64 // where to start, of partitions that are not read yet
@@ -53,7 +54,7 @@ func (o *ownership) assign(parts map[string][]int32) {
 	}
 	o.revoking = make(map[klamm.TopicPartition]bool)
 	for tp := range o.owned {
-		if !o.next[tp] {
+		if !o.next[tp] && !o.forsaken {
 			o.revoking[tp] = true
 		}
 	}
@@ -125,6 +126,16 @@ func (o *ownership) revokeIfStopped() {
 	o.cond.Broadcast()
 }
 
+// forsake is called when the partitions may be others' already: what a rebalance
+// was about to take is not revoked but lost, with the rest, by revokeAll.
+func (o *ownership) forsake() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	// Not cleared: revokeIfStopped may be going through it.
+	o.revoking, o.forsaken = nil, true
+	o.cond.Broadcast()
+}
+
 // revokeAll is called at the end of a session, when nothing is read any more.
 func (o *ownership) revokeAll(lost bool) {
 	o.mu.Lock()
@@ -134,7 +145,7 @@ func (o *ownership) revokeAll(lost bool) {
 		all[tp] = true
 	}
 	o.revokeLocked(all, lost)
-	o.next = nil
+	o.next, o.forsaken = nil, false
 	clear(o.revoking)
 	clear(o.running)
 	o.cond.Broadcast()

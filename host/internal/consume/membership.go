@@ -1,0 +1,40 @@
+package consume
+
+import (
+	"context"
+
+	"github.com/klamm-io/klamm/internal/config"
+)
+
+// membership is how a member belongs to its group: by JoinGroup and SyncGroup, or
+// by heartbeats (KIP-848). It tells the group's ownership which partitions come and
+// go; reading, commits, seeks and pauses are the group's, the same for both.
+type membership interface {
+	// run joins, has the partitions read, and joins again until ctx ends; then it
+	// leaves and returns nil. Other errors are final.
+	run(ctx context.Context) error
+	// identity is what the coordinator knows the member by; false outside of the
+	// group.
+	identity() (identity, bool)
+	// moving reports whether the member is on its way out of a generation that it
+	// keeps its partitions through, so that what was refused in it can be
+	// repeated in the next one.
+	moving() bool
+	// steady has identity stay as it is until release is called.
+	steady(ctx context.Context) (release func(), err error)
+	// leave ends a static membership for good. It is called after run.
+	leave(ctx context.Context) error
+}
+
+// identity is a member at one moment.
+type identity struct {
+	generation int32 // with KIP-848 the member epoch
+	member     string
+}
+
+func newMembership(g *Group, cfg *config.Consumer) (membership, error) {
+	if cfg.GroupProtocol == config.ConsumerProtocol {
+		return newHeart(g, cfg)
+	}
+	return newClassic(g, cfg)
+}

@@ -1,0 +1,228 @@
+package consume
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/cluster"
+)
+
+// reconciler has a member's partitions follow what the coordinator wants: it lets
+// go what is to go, says so, takes what has come, says so, and looks at the target
+// again.
+type reconciler struct {
+	m       *heart
+	ctx     context.Context
+	kick    chan struct{} // the target has changed, or what is known of its topics
+	done    chan struct{}
+	reading map[klamm.TopicPartition]*assigned
+	lost    atomic.Bool // how it ends; set before ctx does
+	late    atomic.Bool // a topic of the target is not known yet
+}
+
+// assigned is one partition that is read.
+type assigned struct {
+	id     idPartition
+	cancel context.CancelFunc
+	done   chan struct{} // its reading has ended, and its revocation
+}
+
+func newReconciler(m *heart, ctx context.Context) *reconciler {
+	return &reconciler{
+		m: m, ctx: ctx, kick: make(chan struct{}, 1), done: make(chan struct{}),
+		reading: make(map[klamm.TopicPartition]*assigned),
+	}
+}
+
+func (r *reconciler) run() {
+	defer close(r.done)
+	// A topic's id may be known to the coordinator before it is to us.
+	defer r.m.cluster.Watch(func(*cluster.Topic) {
+		if r.late.Load() {
+			poke(r.kick)
+		}
+	})()
+	for r.ctx.Err() == nil {
+		select {
+		case <-r.kick:
+			r.reconcile()
+		case <-r.ctx.Done():
+		}
+	}
+	for _, a := range r.reading {
+		<-a.done // its context is r's
+	}
+	r.m.own.revokeAll(r.lost.Load())
+	r.m.holds(nil)
+}
+
+// reconcile takes one step towards the target.
+func (r *reconciler) reconcile() {
+	want := r.names(r.m.target())
+	kept := make(map[klamm.TopicPartition]idPartition)
+	parts := make(map[string][]int32)
+	var gone []*assigned
+	var come []klamm.TopicPartition
+	for tp, a := range r.reading {
+		if want[tp] == a.id {
+			kept[tp] = a.id
+			continue
+		}
+		gone = append(gone, a)
+		delete(r.reading, tp)
+	}
+	for tp := range want {
+		if _, ok := kept[tp]; !ok {
+			come = append(come, tp)
+		}
+		parts[tp.Topic] = append(parts[tp.Topic], tp.Partition)
+	}
+	if len(gone) > 0 {
+		r.letGo(kept, gone)
+	}
+	if len(come) == 0 || r.ctx.Err() != nil {
+		return
+	}
+	r.m.own.assign(parts)
+	r.take(want, come)
+}
+
+// letGo has partitions revoked and tells the coordinator.
+func (r *reconciler) letGo(kept map[klamm.TopicPartition]idPartition, gone []*assigned) {
+	stay, ids := make(map[string][]int32), idPartitions{}
+	for tp, id := range kept {
+		stay[tp.Topic], ids[id] = append(stay[tp.Topic], tp.Partition), true
+	}
+	r.m.own.assign(stay)
+	for _, a := range gone {
+		a.cancel()
+	}
+	for _, a := range gone {
+		<-a.done
+	}
+	if r.ctx.Err() == nil {
+		r.m.holds(ids)
+	}
+}
+
+// take begins with partitions that have come.
+func (r *reconciler) take(want map[klamm.TopicPartition]idPartition, come []klamm.TopicPartition) {
+	for _, tp := range come {
+		r.m.own.begin(r.ctx, tp)
+	}
+	ids := idPartitions{}
+	for _, id := range want {
+		ids[id] = true
+	}
+	if r.ctx.Err() == nil {
+		r.m.holds(ids)
+	}
+	offsets, err := r.m.offsets(r.ctx, come)
+	if err != nil && r.ctx.Err() == nil {
+		r.m.fail(err)
+	}
+	for _, tp := range come {
+		ctx, cancel := context.WithCancel(r.ctx)
+		a := &assigned{id: want[tp], cancel: cancel, done: make(chan struct{})}
+		r.reading[tp] = a
+		at := int64(-1)
+		if noted, ok := offsets[tp]; ok {
+			at = noted.Offset
+		}
+		go func() {
+			defer close(a.done)
+			defer cancel()
+			if err == nil {
+				r.m.read(ctx, tp, at)
+			}
+			<-ctx.Done()
+			r.m.own.end(tp)
+		}()
+	}
+}
+
+// names gives the partitions of a target their topics' names. Those of a topic that
+// is not known yet come when it is.
+func (r *reconciler) names(target idPartitions) map[klamm.TopicPartition]idPartition {
+	byID := make(map[[16]byte]string)
+	for _, name := range r.m.topics {
+		if t := r.m.cluster.Topic(name); t != nil {
+			byID[t.ID] = name
+		}
+	}
+	want := make(map[klamm.TopicPartition]idPartition)
+	late := false
+	for id := range target {
+		name, ok := byID[id.topic]
+		if !ok {
+			late = true
+			continue
+		}
+		want[klamm.TopicPartition{Topic: name, Partition: id.partition}] = id
+	}
+	r.late.Store(late)
+	if late {
+		r.m.cluster.Refresh(r.m.topics...)
+		time.AfterFunc(retryBackoffMax, func() { poke(r.kick) })
+	}
+	return want
+}
+
+func (m *heart) target() idPartitions {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.beats.target // replaced as a whole
+}
+
+// holds notes what the member has, and sends a heartbeat where that is news.
+func (m *heart) holds(parts idPartitions) {
+	m.mu.Lock()
+	news := m.beats.holds(parts)
+	m.mu.Unlock()
+	if news {
+		poke(m.urgent)
+	}
+}
+
+// read reads a partition until ctx ends or the reading fails.
+func (m *heart) read(ctx context.Context, tp klamm.TopicPartition, at int64) {
+	if err := m.readPartition(ctx, tp, at); err != nil && ctx.Err() == nil {
+		m.fail(err)
+	}
+}
+
+// offsets are the committed ones of partitions that have come. While the epoch
+// rises, and while transactions are about to change them, it asks again.
+func (m *heart) offsets(ctx context.Context, tps []klamm.TopicPartition) (map[klamm.TopicPartition]Noted, error) {
+	for n := 0; ; n++ {
+		who, in := m.identity()
+		if !in {
+			<-ctx.Done() // it ends with the membership
+			return nil, context.Cause(ctx)
+		}
+		offsets, err := m.Group.coord.committed(ctx, who, tps)
+		if err == nil {
+			return offsets, nil
+		}
+		code := codeOf(err)
+		switch code {
+		case klamm.CodeStaleMemberEpoch, klamm.CodeUnknownMemberId, klamm.CodeFencedMemberEpoch:
+			poke(m.urgent) // its answer says what we are now
+		default:
+			if !again(code) {
+				return nil, fmt.Errorf("committed offsets of group %q: %w", m.id, err)
+			}
+		}
+		if moved(code) {
+			m.Group.coord.hangUp()
+		}
+		select {
+		case <-time.After(min(retryBackoff<<min(n, 4), retryBackoffMax)):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("committed offsets of group %q: %w: %w", m.id, context.Cause(ctx), err)
+		}
+	}
+}
