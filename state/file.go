@@ -240,6 +240,12 @@ func (b *fileBucket) Remember(id ID, at Position, expiresMS, nowMS int64) error 
 	if err := b.mem.Remember(id, at, expiresMS, nowMS); err != nil {
 		return err
 	}
+	f.remembered(before, id, at, expiresMS)
+	return nil
+}
+
+// remembered writes that id is the newest. before is how many there were.
+func (f *file) remembered(before int, id ID, at Position, expiresMS int64) {
 	f.gone += before + 1 - f.m.count
 	if !f.lost {
 		n := len(f.pending)
@@ -248,7 +254,6 @@ func (b *fileBucket) Remember(id ID, at Position, expiresMS, nowMS int64) error 
 		f.note(n)
 	}
 	f.gone = 0
-	return nil
 }
 
 func (b *fileBucket) Get(key []byte, nowMS int64) ([]byte, bool, error) {
@@ -293,18 +298,32 @@ func (b *fileBucket) Usage() Usage {
 	return b.mem.Usage()
 }
 
-var _ warmer = (*fileBucket)(nil)
+var _ holder = (*fileBucket)(nil)
 
-func (b *fileBucket) warmFind(ids []ID, known []bool) {
+// index is for calls under the ledger's mutex alone: the file's writer reads
+// entries and no index.
+func (b *fileBucket) index() *ids { return &b.f.m.ids }
+
+func (b *fileBucket) refusal() error {
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
-	if b.f.refusal() == nil { // else Find says so
-		b.mem.warmFind(ids, known)
-	}
+	return b.f.refusal()
 }
 
-func (b *fileBucket) warmRemember(ids []ID) {
+func (b *fileBucket) warm(all []ID) {
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
-	b.mem.warmRemember(ids)
+	b.mem.warm(all)
+}
+
+func (b *fileBucket) confirm(fl *flight, topic string, nowMS int64, all []confirmation) {
+	f := b.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range all {
+		c := &all[i]
+		before := f.m.count
+		b.mem.confirm(fl, topic, nowMS, all[i:i+1])
+		f.remembered(before, fl.claims[c.claim].id, Position{topic, c.partition, c.offset}, c.expiresMS)
+	}
 }

@@ -2,13 +2,12 @@ package state
 
 // flight holds what has no outcome yet: the claims of records in flight, the
 // records that own them, and who waits on whom. Slots are indexes, and 0 is
-// none; claims hold no pointers.
+// none; claims hold no pointers. The ids of the claims are found by the index
+// of their state: see ids.
 //
-// Both tables are chained: they are small and hot, come and go with every
-// record, and references count up, which spreads them over the heads without a
-// hash.
+// The table of records is chained: it is small and hot, records come and go, and
+// references count up, which spreads them over the heads without a hash.
 type flight struct {
-	byID   []uint32 // heads, by the low bits of the ID
 	claims []claim
 	freeC  free
 
@@ -24,7 +23,7 @@ type claim struct {
 	space      uint32 // index in Ledger.spaces
 	owner      uint32
 	prev, next uint32 // the owner's others
-	chain      uint32
+	place      uint8  // in its line, most likely
 }
 
 // owner is one record in flight that holds claims, or that others wait on.
@@ -73,23 +72,11 @@ const flightStart = 64 // heads; a power of two
 
 func newFlight() flight {
 	return flight{
-		byID: make([]uint32, flightStart), claims: make([]claim, 1),
-		byRef: make([]uint32, flightStart), owners: make([]owner, 1),
+		claims: make([]claim, 1), byRef: make([]uint32, flightStart), owners: make([]owner, 1),
 	}
 }
-
-func (f *flight) headOfID(id *ID) *uint32 { return &f.byID[id[0]&uint64(len(f.byID)-1)] }
 
 func (f *flight) headOfRef(r Ref) *uint32 { return &f.byRef[uint64(r)&uint64(len(f.byRef)-1)] }
-
-// claimed returns the slot of the pending claim of id, or 0.
-func (f *flight) claimed(id *ID) uint32 {
-	c := *f.headOfID(id)
-	for c != 0 && f.claims[c].id != *id {
-		c = f.claims[c].chain
-	}
-	return c
-}
 
 // owner returns the slot of the record, or 0.
 func (f *flight) owner(ref Ref) uint32 {
@@ -152,47 +139,33 @@ func (f *flight) leaveIdle(o uint32) {
 	}
 }
 
-func (f *flight) claim(o uint32, id *ID, space uint32, ttlMS int64) {
+// claim makes a claim of a record, and puts it in the index.
+func (f *flight) claim(o uint32, id *ID, x *ids, space uint32, ttlMS int64) {
 	c := f.freeC.pop()
 	if c == 0 {
 		c = uint32(len(f.claims))
 		f.claims = append(f.claims, claim{})
-		f.growIDs()
 	}
-	head, first := f.headOfID(id), f.owners[o].claims
+	first := f.owners[o].claims
 	n := &f.claims[c] // in place: a literal would be built elsewhere and copied
 	n.id, n.ttlMS, n.space, n.owner = *id, ttlMS, space, o
-	n.prev, n.next, n.chain = 0, first, *head
+	n.prev, n.next = 0, first
 	if first != 0 {
 		f.claims[first].prev = c
 	}
-	*head, f.owners[o].claims = c, c
+	f.owners[o].claims = c
+	n.place = x.insert(id, c|pending)
 }
 
-func (f *flight) growIDs() {
-	if 2*len(f.claims) <= len(f.byID) {
-		return
-	}
-	old := f.byID
-	f.byID = make([]uint32, 2*len(old))
-	for _, c := range old {
-		for c != 0 {
-			rest := f.claims[c].chain
-			head := f.headOfID(&f.claims[c].id)
-			f.claims[c].chain, *head = *head, c
-			c = rest
-		}
-	}
-}
-
-// release takes a claim away from its owner.
+// release ends a claim that no index has any more.
 func (f *flight) release(c uint32) {
+	f.unlink(c)
+	f.freeC = append(f.freeC, c)
+}
+
+// unlink takes a claim away from its owner.
+func (f *flight) unlink(c uint32) {
 	old := &f.claims[c]
-	at := f.headOfID(&old.id)
-	for *at != c {
-		at = &f.claims[*at].chain
-	}
-	*at = old.chain
 	if old.prev != 0 {
 		f.claims[old.prev].next = old.next
 	} else {
@@ -201,8 +174,6 @@ func (f *flight) release(c uint32) {
 	if old.next != 0 {
 		f.claims[old.next].prev = old.prev
 	}
-	*old = claim{}
-	f.freeC = append(f.freeC, c)
 }
 
 func (f *flight) crowdOf(o uint32) *crowd {

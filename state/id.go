@@ -9,7 +9,8 @@ import (
 
 // ID is the 128-bit keyed hash of an id. A collision would drop a record that
 // is no duplicate, so it must be out of reach of chance and of whoever chooses
-// the ids; SipHash with a secret key is.
+// the ids; SipHash with a secret key is, and so is multilinear where neither
+// key nor hashes outlive the process.
 type ID [2]uint64
 
 // Key is the secret key of a state's ids. A backend that outlives the process
@@ -28,6 +29,7 @@ type scopes struct {
 	root    func() Key
 	plugin  string
 	byTopic bool
+	brief   bool // ends with the process
 
 	last atomic.Pointer[scope] // most calls name the topic of the call before
 	mu   sync.Mutex
@@ -37,9 +39,17 @@ type scopes struct {
 type scope struct {
 	topic string
 	key   Key
+	brief *multilinear // nil where hashes outlive the process
 }
 
-func (s *scopes) id(topic string, id []byte) ID { return s.of(topic).key.hash(id) }
+func (s *scopes) id(topic string, id []byte) ID { return s.of(topic).hash(id) }
+
+func (s *scope) hash(b []byte) (id ID) {
+	if s.brief == nil || !s.brief.hash(b, &id) {
+		id = s.key.hash(b)
+	}
+	return id
+}
 
 // hashAll makes the keys of claims.
 func (s *scopes) hashAll(asked []Asked) {
@@ -50,7 +60,9 @@ func (s *scopes) hashAll(asked []Asked) {
 		if sc == nil || a.Topic != topic {
 			sc, topic = s.of(a.Topic), a.Topic
 		}
-		a.key = sc.key.hash(a.ID)
+		if sc.brief == nil || !sc.brief.hash(a.ID, &a.key) {
+			a.key = sc.key.hash(a.ID)
+		}
 	}
 }
 
@@ -76,6 +88,9 @@ func (s *scopes) find(topic string) *scope {
 		sc = &scope{topic: topic, key: Key(root.hash([]byte(s.plugin + "\x00" + topic)))}
 		if root == (Key{}) {
 			return sc // not known yet: the backend refuses all claims
+		}
+		if s.brief {
+			sc.brief = newMultilinear(sc.key)
 		}
 		if s.all == nil {
 			s.all = make(map[string]*scope)

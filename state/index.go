@@ -16,8 +16,9 @@ import (
 // when ids are spread unevenly.
 type index struct {
 	lines []line
-	used  int
-	want  int // lines that the window needs
+	used  uint32
+	room  uint32 // as many ids are what the lines are made for
+	want  uint32 // lines that the window needs
 }
 
 // line keeps its places together, the first ones are used.
@@ -56,19 +57,22 @@ func (x *index) next(i int) int {
 const eachTag = 0x0001_0001_0001_0001
 
 // matches returns a bit for each place that has the tag, and perhaps for some
-// that have not.
-func (l *line) matches(tag uint16) uint {
+// that have not, also ones that are not used. first tells the lowest one's place.
+func (l *line) matches(tag uint16) uint64 {
 	pattern := uint64(tag) * eachTag
-	a := equal(binary.LittleEndian.Uint64(l.tags[0:]) ^ pattern)
-	b := equal(binary.LittleEndian.Uint64(l.tags[8:]) ^ pattern)
-	c := equal(uint64(binary.LittleEndian.Uint32(l.tags[16:])) ^ pattern)
-	return a | b<<4 | c&3<<8
+	a := binary.LittleEndian.Uint64(l.tags[0:]) ^ pattern
+	b := binary.LittleEndian.Uint64(l.tags[8:]) ^ pattern
+	c := uint64(binary.LittleEndian.Uint32(l.tags[16:])) ^ pattern
+	// The highest bit of each word of 16 bits that is zero, and sometimes of one
+	// above it.
+	a, b, c = (a-eachTag)&^a, (b-eachTag)&^b, (c-eachTag)&^c
+	return a>>15&eachTag | b>>14&(eachTag<<1) | c>>13&(eachTag<<2&(1<<32-1))
 }
 
-// equal returns a bit for each of four words of 16 bits that is zero.
-func equal(x uint64) uint {
-	x = (x - eachTag) &^ x >> 15 & eachTag
-	return uint(x * (1<<48 | 1<<33 | 1<<18 | 1<<3) >> 48 & 0xf)
+// first returns the place of the lowest bit of matches.
+func first(places uint64) int {
+	bit := bits.TrailingZeros64(places)
+	return bit&15<<2 | bit>>4
 }
 
 func (l *line) tag(k int) uint16 { return binary.LittleEndian.Uint16(l.tags[2*k:]) }
@@ -79,25 +83,25 @@ func (l *line) set(k int, tag uint16, slot uint32) {
 	l.slots[k] = slot
 }
 
-// insert adds the slot of an id.
-func (x *index) insert(id *ID, slot uint32, m *memory) {
-	if x.full() {
-		x.grow(m)
+// insert adds the slot of an id and returns its place, which may change.
+func (x *index) insert(id *ID, slot uint32, all *ids) (place uint8) {
+	if x.used >= x.room {
+		x.grow(all)
 	}
 	x.used++
-	x.put(id, slot)
+	return x.put(id, slot)
 }
 
-// full reports whether there are as many ids as lines are made for. Lines that
-// the window needs hold more, as they are not filled evenly.
-func (x *index) full() bool {
-	if len(x.lines) < x.want {
-		return linesFor(x.used) > len(x.lines)
+// roomOf returns how many ids so many lines are made for. Lines that the window
+// needs hold more, as they are not filled evenly.
+func (x *index) roomOf(lines int) uint32 {
+	if lines >= int(x.want) {
+		return uint32(lines * linePlaces * 3 / 4)
 	}
-	return x.used >= len(x.lines)*linePlaces*3/4
+	return uint32((11*lines + 1) / 2) // see linesFor
 }
 
-func (x *index) put(id *ID, slot uint32) {
+func (x *index) put(id *ID, slot uint32) (place uint8) {
 	i := x.home(id)
 	l := &x.lines[i]
 	for l.used == linePlaces {
@@ -105,40 +109,43 @@ func (x *index) put(id *ID, slot uint32) {
 		i = x.next(i)
 		l = &x.lines[i]
 	}
-	l.set(int(l.used), tag(id), slot)
+	place = uint8(l.used)
+	l.set(int(place), tag(id), slot)
 	l.used++
+	return place
 }
 
-func (x *index) grow(m *memory) {
-	old := x.lines
+func (x *index) grow(all *ids) {
+	old, want := x.lines, int(x.want)
 	n := 2 * len(old)
 	switch {
 	case n == 0:
 		n = 1
-	case len(old) >= x.want:
+	case len(old) >= want:
 		n = len(old) + len(old)/8 + 1
-	case n > x.want:
-		n = x.want
+	case n > want:
+		n = want
 	}
-	if n == x.want {
-		x.lines = m.pages.lines(n)
+	if n == want && all.window != nil {
+		x.lines = all.window.pages.lines(n)
 	} else {
 		x.lines = make([]line, n)
 	}
+	x.room = x.roomOf(n)
 	// The ids are far apart: those of many lines are read at once.
-	var ids [growStep * linePlaces]ID
+	var found [growStep * linePlaces]ID
 	for len(old) > 0 {
 		step, count := old[:min(growStep, len(old))], 0
 		for i := range step {
 			for _, slot := range step[i].slots[:step[i].used] {
-				ids[count] = m.at(slot).id
+				found[count] = *all.idOf(slot)
 				count++
 			}
 		}
 		count = 0
 		for i := range step {
 			for _, slot := range step[i].slots[:step[i].used] {
-				x.put(&ids[count], slot)
+				x.put(&found[count], slot)
 				count++
 			}
 		}
@@ -149,7 +156,7 @@ func (x *index) grow(m *memory) {
 const growStep = 8 // lines
 
 // find returns the slot of an id, or 0.
-func (x *index) find(id *ID, m *memory) uint32 {
+func (x *index) find(id *ID, all *ids) uint32 {
 	if x.used == 0 {
 		return 0
 	}
@@ -157,8 +164,8 @@ func (x *index) find(id *ID, m *memory) uint32 {
 	for range x.lines { // each may have some behind it
 		l := &x.lines[i]
 		for places := l.matches(tag(id)); places != 0; places &= places - 1 {
-			if k := bits.TrailingZeros(places); m.at(l.slots[k]).id == *id {
-				return l.slots[k]
+			if slot := l.slots[first(places)]; slot != 0 && *all.idOf(slot) == *id {
+				return slot
 			}
 		}
 		if l.behind == 0 {
@@ -169,17 +176,27 @@ func (x *index) find(id *ID, m *memory) uint32 {
 	return 0
 }
 
-// likely reports whether an id may be there, and in which slot most likely, 0
-// where its line does not tell. It has no branches, which nobody could foretell:
-// whoever looks into the slots of many ids then waits for all of them at once.
-func (x *index) likely(id *ID) (slot uint32, ok bool) {
+// lacks reports whether an id is not there for sure: hardly ever it is not there
+// otherwise.
+func (x *index) lacks(id *ID) bool {
+	if x.used == 0 {
+		return true
+	}
+	l := &x.lines[x.home(id)]
+	return l.matches(tag(id))|uint64(l.behind) == 0
+}
+
+// likely returns the slot that an id most likely has, 0 where its line does not
+// tell. It has no branches, which nobody could foretell: whoever looks into the
+// slots of many ids then waits for all of them at once.
+func (x *index) likely(id *ID) (slot uint32) {
 	l := &x.lines[x.home(id)]
 	places := l.matches(tag(id))
-	slot = l.slots[bits.TrailingZeros(places|1<<(linePlaces-1))]
+	slot = l.slots[first(places|1<<63)%linePlaces]
 	if places == 0 {
 		slot = 0
 	}
-	return slot, places|uint(l.behind) != 0
+	return slot
 }
 
 // remove takes a slot out.
@@ -187,17 +204,44 @@ func (x *index) remove(id *ID, slot uint32) {
 	i := x.home(id)
 	for range x.lines {
 		l := &x.lines[i]
-		for places := l.matches(tag(id)); places != 0; places &= places - 1 {
-			if k := bits.TrailingZeros(places); l.slots[k] == slot {
-				l.drop(k)
-				x.used--
-				return
-			}
+		if k := l.place(id, slot); k >= 0 {
+			l.drop(k)
+			x.used--
+			return
 		}
 		l.behind--
 		i = x.next(i)
 	}
 	panic("state: index does not hold what is removed from it")
+}
+
+// move puts another slot of an id's in the place of one, which most likely is the
+// place where that was put.
+func (x *index) move(id *ID, from, to uint32, place uint8) {
+	i := x.home(id)
+	if l := &x.lines[i]; place < linePlaces && l.slots[place] == from {
+		l.slots[place] = to
+		return
+	}
+	for range x.lines {
+		l := &x.lines[i]
+		if k := l.place(id, from); k >= 0 {
+			l.slots[k] = to
+			return
+		}
+		i = x.next(i)
+	}
+	panic("state: index does not hold what is moved in it")
+}
+
+// place returns where a slot of an id's is in the line, -1 for nowhere.
+func (l *line) place(id *ID, slot uint32) int {
+	for places := l.matches(tag(id)); places != 0; places &= places - 1 {
+		if k := first(places); l.slots[k] == slot {
+			return k
+		}
+	}
+	return -1
 }
 
 // drop empties place k and moves the last one there.

@@ -124,7 +124,7 @@ func (l *Ledger) Forget(state string, q Query) ([]Known, error) {
 		return nil, fmt.Errorf("state %q: %w", state, ErrNotShown)
 	}
 	for _, k := range found {
-		if k.Pending || l.flight.claimed(&k.ID) != 0 {
+		if k.Pending || st.claimed(k.Plugin, &k.ID) {
 			return nil, fmt.Errorf("state %q: %w", state, ErrInFlight)
 		}
 	}
@@ -213,6 +213,12 @@ func (st *store) plugins(only string) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// claimed reports whether a record in flight has an id of a plugin's.
+func (st *store) claimed(plugin string, id *ID) bool {
+	s := st.spaces[plugin]
+	return s != nil && s.ids.claimed(id) != 0
+}
+
 // topics are the scopes in which an id of a plugin's may be.
 func (st *store) topics(plugin, only string) []string {
 	if !st.cfg.ScopeTopic {
@@ -244,9 +250,10 @@ func (s *scopes) topics() []string {
 
 // lookup finds one id of one plugin in one scope.
 func (l *Ledger) lookup(st *store, plugin, topic string, id []byte) (Known, bool, error) {
-	sc := scopes{root: st.backend.Key, plugin: plugin, byTopic: st.cfg.ScopeTopic}
+	var sc scopes
+	st.scope(plugin, &sc)
 	k := Known{Remembered: Remembered{Plugin: plugin, ID: sc.id(topic, id)}, Topic: topic}
-	if l.flight.claimed(&k.ID) != 0 {
+	if st.claimed(plugin, &k.ID) {
 		k.Pending, k.At = true, Position{Partition: klamm.NoPartition, Offset: klamm.NoOffset}
 		return k, true, nil
 	}

@@ -31,8 +31,8 @@ func (m *memory) Topics(plugin string) []string {
 
 func (m *memory) Footprint() int64 {
 	bytes := int64(len(m.chunks)) * int64(unsafe.Sizeof([chunkEntries]entry{}))
-	for i := range m.parts {
-		bytes += int64(len(m.parts[i].lines)) * int64(unsafe.Sizeof(line{}))
+	for i := range m.ids.parts {
+		bytes += int64(len(m.ids.parts[i].lines)) * int64(unsafe.Sizeof(line{}))
 	}
 	return bytes
 }

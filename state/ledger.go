@@ -84,6 +84,7 @@ type Ledger struct {
 	spaces []*Space
 	flight flight
 	lot    lot
+	late   confirmations
 
 	durables []Durable
 }
@@ -93,6 +94,7 @@ type store struct {
 	durable Durable // backend, where it is one
 	cfg     StoreConfig
 	spaces  map[string]*Space
+	pending ids // of claims, where the backend's buckets are no holders
 }
 
 // NewLedger returns a Ledger without states.
@@ -189,17 +191,28 @@ func (l *Ledger) Space(state, plugin string, o SpaceOptions) (*Space, error) {
 	s := st.spaces[plugin]
 	if s == nil {
 		s = &Space{l: l, state: state, plugin: plugin, number: uint32(len(l.spaces)), bucket: st.backend.Bucket(plugin)}
-		s.scopes = scopes{root: st.backend.Key, plugin: plugin, byTopic: st.cfg.ScopeTopic}
+		st.scope(plugin, &s.scopes)
 		s.remote, _ = st.backend.(Remote)
 		s.staging, _ = st.backend.(Transactional)
 		s.sourced, _ = s.bucket.(SourcedBucket)
-		s.warmer, _ = s.bucket.(warmer)
+		if s.holder, _ = s.bucket.(holder); s.holder != nil {
+			s.ids = s.holder.index()
+		} else {
+			s.ids = &st.pending
+		}
+		s.ids.flight = &l.flight
 		s.recordClock, s.pass = st.cfg.RecordClock, st.cfg.Pass
 		st.spaces[plugin] = s
 		l.spaces = append(l.spaces, s)
 	}
 	s.hold = o.HoldUnknown
 	return s, nil
+}
+
+// scope sets out how the ids of a plugin are hashed.
+func (st *store) scope(plugin string, s *scopes) {
+	s.root, s.plugin, s.byTopic = st.backend.Key, plugin, st.cfg.ScopeTopic
+	_, s.brief = st.backend.(*memory)
 }
 
 // NowMS is the wall clock in milliseconds. In one process it never goes back.

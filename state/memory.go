@@ -13,9 +13,9 @@ func NewMemory(maxEntries int, maxBytes int64) Backend {
 
 func newMemory(key Key, maxEntries int, maxBytes int64) *memory {
 	m := &memory{key: key, max: maxEntries, values: values{max: maxBytes}}
-	m.pages.of = m
-	for i := range m.parts {
-		m.parts[i].want = linesFor((maxEntries + 1) / len(m.parts))
+	m.pages.of, m.ids.window = m, m
+	for i := range m.ids.parts {
+		m.ids.parts[i].want = uint32(linesFor((maxEntries + 1) / len(m.ids.parts)))
 	}
 	return m
 }
@@ -34,22 +34,22 @@ type memory struct {
 	max     int
 	buckets map[string]*memoryBucket
 
-	// The index is cut in 256, so that growing it never holds the mutex for
-	// longer than one part takes.
-	parts   [256]index
-	pages   pages
-	chunks  []*[chunkEntries]entry
-	slots   uint32 // handed out so far; slot 0 is never used
-	free    uint32 // chain of freed slots, by next
-	oldest  uint32
-	newest  uint32
-	count   int
-	origins []origin
-	walks   []*walk        // that are under way; nearly always none
-	gone    func(ID)       // told of each id that goes by age or count; or nil
-	few     [lotMax]uint32 // of warmFind
-	old     [lotMax]ID     // of warmRemember
-	read    uint32         // kept so that the compiler keeps the readings of warmer
+	ids    ids
+	pages  pages
+	chunks []*[chunkEntries]entry
+	slots  uint32 // handed out so far; slot 0 is never used
+	// Freed slots are a chain by next, and those that were freed first are taken
+	// first: ids that follow each other stand side by side then, time and again.
+	free, lastFree uint32
+	oldest         uint32
+	newest         uint32
+	count          int
+	origins        []origin
+	walks          []*walk        // that are under way; nearly always none
+	gone           func(ID)       // told of each id that goes by age or count; or nil
+	few            [lotMax]uint32 // of warm
+	old            [lotMax]uint32 // of trimLot
+	read           uint32         // kept so that the compiler keeps the readings
 
 	values values
 }
@@ -92,22 +92,51 @@ func (m *memory) at(slot uint32) *entry {
 	return &m.chunks[slot/chunkEntries][slot%chunkEntries]
 }
 
-func (m *memory) part(id *ID) *index { return &m.parts[id[1]>>56] }
+// find returns the slot of an id that was confirmed, or 0.
+func (m *memory) find(id *ID) uint32 {
+	slot := m.ids.find(id)
+	if slot&pending != 0 {
+		return 0
+	}
+	return slot
+}
 
-// find returns the slot of id, or 0.
-func (m *memory) find(id *ID) uint32 { return m.part(id).find(id, m) }
-
-// add makes an entry for id as the newest.
-func (m *memory) add(id *ID) *entry {
+// take returns a slot that is free.
+func (m *memory) take() uint32 {
 	slot := m.free
-	if slot != 0 {
-		m.free = m.at(slot).next
-	} else {
+	if slot == 0 {
 		if m.slots++; int(m.slots/chunkEntries) == len(m.chunks) {
 			m.chunks = append(m.chunks, m.pages.chunk(len(m.chunks)))
 		}
-		slot = m.slots
+		return m.slots
 	}
+	if m.free = m.at(slot).next; m.free == 0 {
+		m.lastFree = 0
+	}
+	return slot
+}
+
+// giveBack empties a slot.
+func (m *memory) giveBack(slot uint32) {
+	*m.at(slot) = entry{}
+	if m.lastFree != 0 {
+		m.at(m.lastFree).next = slot
+	} else {
+		m.free = slot
+	}
+	m.lastFree = slot
+}
+
+// add makes an entry for id as the newest.
+func (m *memory) add(id *ID) *entry {
+	slot, e := m.append(id)
+	m.ids.insert(&e.id, slot)
+	return e
+}
+
+// append is add for an id that the index has, or is to have.
+func (m *memory) append(id *ID) (uint32, *entry) {
+	slot := m.take()
 	e := m.at(slot)
 	e.id, e.prev, e.next = *id, m.newest, 0
 	if m.newest != 0 {
@@ -117,8 +146,7 @@ func (m *memory) add(id *ID) *entry {
 	}
 	m.newest = slot
 	m.count++
-	m.part(&e.id).insert(&e.id, slot, m)
-	return e
+	return slot, e
 }
 
 func (m *memory) remove(slot uint32) {
@@ -126,7 +154,7 @@ func (m *memory) remove(slot uint32) {
 		m.passOver(slot)
 	}
 	e := m.at(slot)
-	m.part(&e.id).remove(&e.id, slot)
+	m.ids.part(&e.id).remove(&e.id, slot)
 	if e.prev != 0 {
 		m.at(e.prev).next = e.next
 	} else {
@@ -138,8 +166,7 @@ func (m *memory) remove(slot uint32) {
 		m.newest = e.prev
 	}
 	m.origins[e.origin].bucket.usage.Entries--
-	*e = entry{next: m.free}
-	m.free = slot
+	m.giveBack(slot)
 	m.count--
 }
 
@@ -149,14 +176,16 @@ func (m *memory) remove(slot uint32) {
 const expirePerAdd = 2
 
 // trim lets the oldest ids go: those that have expired and those over the limit.
-func (m *memory) trim(nowMS int64) {
+func (m *memory) trim(nowMS int64) { m.trimTo(m.max, nowMS) }
+
+func (m *memory) trimTo(limit int, nowMS int64) {
 	for range expirePerAdd {
 		if m.oldest == 0 || !over(m.at(m.oldest).expiresMS, nowMS) {
 			break
 		}
 		m.expire(m.oldest)
 	}
-	for m.count > m.max {
+	for m.count > limit {
 		m.origins[m.at(m.oldest).origin].bucket.usage.Evictions++
 		m.goes(m.oldest)
 	}
@@ -188,43 +217,30 @@ type memoryBucket struct {
 
 var (
 	_ Bucket = (*memoryBucket)(nil)
-	_ warmer = (*memoryBucket)(nil)
+	_ holder = (*memoryBucket)(nil)
 )
 
-// look reads the line where an id would be found.
-func (m *memory) look(id *ID) uint32 {
-	x := m.part(id)
-	if x.used == 0 {
-		return 0
-	}
-	return uint32(x.lines[x.home(id)].used)
-}
-
-// warmFind implements warmer.
-func (b *memoryBucket) warmFind(ids []ID, known []bool) {
-	m := b.m
+// warm reads the lines and the entries of ids that are about to be looked for.
+func (m *memory) warm(all []ID) {
+	read := m.ids.lookAll(all)
 	if m.count == 0 {
-		clear(known)
+		m.read = read
 		return
 	}
-	m.lookAll(ids)
 	// The few entries that there are to be read are gathered first: so many can
 	// be under way only as one loop has that does nothing else.
 	n := 0
-	for i := range ids {
-		x := m.part(&ids[i])
+	for i := range all {
+		x := m.ids.part(&all[i])
 		if x.used == 0 {
-			known[i] = false
 			continue
 		}
-		var slot uint32
-		slot, known[i] = x.likely(&ids[i])
+		slot := x.likely(&all[i])
 		m.few[n] = slot
-		if slot != 0 {
+		if slot-1 < pending-1 {
 			n++
 		}
 	}
-	read := uint32(0)
 	for _, slot := range m.few[:n] {
 		e := m.at(slot)
 		read += uint32(e.id[0]) + e.next // both ends: it may be on two lines
@@ -232,26 +248,73 @@ func (b *memoryBucket) warmFind(ids []ID, known []bool) {
 	m.read = read
 }
 
-// lookAll reads the lines where ids would be found.
-func (m *memory) lookAll(ids []ID) {
-	var read uint32
-	for i := range ids {
-		read += m.look(&ids[i])
+// trimLot lets go what trim would have let go after each of the last n ids.
+func (m *memory) trimLot(n int, nowMS int64) {
+	if len(m.walks) == 0 && m.gone == nil && m.evict(nowMS) {
+		return
 	}
-	m.read = read
+	for ; n > 0; n-- {
+		m.trimTo(m.max+n-1, nowMS)
+	}
 }
 
-// warmRemember implements warmer. It reads also what the ids will push out.
-func (b *memoryBucket) warmRemember(ids []ID) {
-	m := b.m
-	m.lookAll(ids)
-	n := 0
-	for slot := m.oldest; slot != 0 && n < m.count+len(ids)-m.max && n < lotMax; n++ {
-		e := m.at(slot)
-		m.old[n] = e.id
-		slot = e.next
+// evict lets go the ids that are too many, unless there are many, or one is met
+// whose time has come. The lines of all are read ahead.
+func (m *memory) evict(nowMS int64) bool {
+	n, next, read := m.count-m.max, m.oldest, uint32(0)
+	if n > lotMax {
+		return false
 	}
-	m.lookAll(m.old[:n])
+	for i := range max(n, 0) {
+		e := m.at(next)
+		if over(e.expiresMS, nowMS) {
+			return false
+		}
+		m.old[i] = next
+		read += m.ids.look(&e.id)
+		next = e.next
+	}
+	m.read = read
+	if next != 0 && over(m.at(next).expiresMS, nowMS) {
+		return false
+	}
+	if n <= 0 {
+		return true
+	}
+	for _, slot := range m.old[:n] {
+		e := m.at(slot)
+		m.ids.part(&e.id).remove(&e.id, slot)
+		usage := &m.origins[e.origin].bucket.usage
+		usage.Evictions++
+		usage.Entries--
+		m.giveBack(slot)
+	}
+	m.count -= n
+	if m.oldest = next; next != 0 {
+		m.at(next).prev = 0
+	} else {
+		m.newest = 0
+	}
+	return true
+}
+
+func (b *memoryBucket) index() *ids { return &b.m.ids }
+
+func (b *memoryBucket) refusal() error { return nil }
+
+func (b *memoryBucket) warm(all []ID) { b.m.warm(all) }
+
+func (b *memoryBucket) confirm(f *flight, topic string, nowMS int64, all []confirmation) {
+	m, origin := b.m, b.origin(topic)
+	for i := range all {
+		n := &all[i]
+		c := &f.claims[n.claim]
+		slot, e := m.append(&c.id)
+		e.expiresMS, e.partition, e.offset, e.origin = n.expiresMS, n.partition, n.offset, origin
+		m.ids.part(&c.id).move(&c.id, n.claim|pending, slot, c.place)
+	}
+	b.usage.Entries += len(all)
+	m.trimLot(len(all), nowMS)
 }
 
 func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {

@@ -158,7 +158,7 @@ func (s *Space) Disown(topic string, id []byte) {
 	key := s.scopes.id(topic, id)
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
-	if s.l.flight.claimed(&key) == 0 {
+	if s.ids.claimed(&key) == 0 {
 		s.remote.Release(key)
 	}
 }

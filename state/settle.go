@@ -79,7 +79,7 @@ func (l *Ledger) Settle(owner Ref, s Settlement) []Resolution {
 func (l *Ledger) SettleAll(owners []Ref, s []Settlement, out []Resolution) []Resolution {
 	for len(owners) > 0 {
 		n := min(len(owners), lotMax)
-		out = l.settleLot(owners[:n], func(i int) *Settlement { return &s[i] }, out)
+		out = l.settleLot(owners[:n], s[:n], nil, out)
 		owners, s = owners[n:], s[n:]
 	}
 	return out
@@ -89,25 +89,31 @@ func (l *Ledger) SettleAll(owners []Ref, s []Settlement, out []Resolution) []Res
 // but for their offsets: offsets[i] is that of owners[i], and s.At.Offset counts
 // for nothing.
 func (l *Ledger) SettleSame(owners []Ref, offsets []int64, s Settlement, out []Resolution) []Resolution {
+	same := []Settlement{s}
 	for len(owners) > 0 {
 		n := min(len(owners), lotMax)
-		out = l.settleLot(owners[:n], func(i int) *Settlement {
-			s.At.Offset = offsets[i]
-			return &s
-		}, out)
+		out = l.settleLot(owners[:n], same, offsets[:n], out)
 		owners, offsets = owners[n:], offsets[n:]
 	}
 	return out
 }
 
-func (l *Ledger) settleLot(owners []Ref, fate func(i int) *Settlement, out []Resolution) []Resolution {
+// settleLot settles under one lock. With offsets, fates[0] is that of all.
+func (l *Ledger) settleLot(owners []Ref, fates []Settlement, offsets []int64, out []Resolution) []Resolution {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	fate := &fates[0]
 	for i, o := range l.lot.find(l, owners) {
-		if s := fate(i); o != 0 || s.Outcome == klamm.InFlight {
-			out = l.settle(owners[i], o, s, out)
+		if offsets != nil {
+			fate.At.Offset = offsets[i]
+		} else {
+			fate = &fates[i]
+		}
+		if o != 0 || fate.Outcome == klamm.InFlight {
+			out = l.settle(owners[i], o, fate, out)
 		}
 	}
+	l.confirmAll()
 	return out
 }
 
@@ -121,8 +127,7 @@ func (l *Ledger) settle(ref Ref, o uint32, s *Settlement, out []Resolution) []Re
 		return out
 	}
 	for c := f.owners[o].claims; c != 0; c = f.owners[o].claims {
-		l.decide(&f.claims[c], s)
-		l.drop(c)
+		l.decide(c, s)
 	}
 	if c := f.owners[o].crowd; c != nil {
 		out = l.disband(c, s, out)
@@ -133,30 +138,47 @@ func (l *Ledger) settle(ref Ref, o uint32, s *Settlement, out []Resolution) []Re
 
 // decide is the claim's column of the outcome table. What it does not confirm
 // is released.
-func (l *Ledger) decide(c *claim, s *Settlement) {
-	space := l.spaces[c.space]
+func (l *Ledger) decide(c uint32, s *Settlement) {
+	space := l.spaces[l.flight.claims[c].space]
 	unknown := s.unknown()
 	switch {
 	case unknown && space.hold:
 		space.unknownHeld++
-		l.remember(space, c, Position{Topic: s.At.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset}, s)
+		l.confirm(space, c, &Position{Topic: s.At.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset}, s)
+		return
 	case unknown:
 		space.unknownReleased++
 	case s.Outcome == klamm.Written:
-		l.remember(space, c, s.At, s)
+		l.confirm(space, c, &s.At, s)
+		return
 	}
+	l.drop(c)
 }
 
-func (l *Ledger) remember(space *Space, c *claim, at Position, s *Settlement) {
+// confirm ends a claim with its id remembered.
+func (l *Ledger) confirm(space *Space, c uint32, at *Position, s *Settlement) {
 	if l.closed {
+		l.drop(c)
 		return
 	}
 	now := s.NowMS
 	if now == 0 {
 		now = l.NowMS()
 	}
-	expires, now := space.expiry(c.ttlMS, now)
-	if err := space.bucket.Remember(c.id, at, expires, now); err != nil {
+	claim := &l.flight.claims[c]
+	expires, now := space.expiry(claim.ttlMS, now)
+	if space.holder == nil {
+		l.remember(space, claim.id, *at, expires, now)
+		l.drop(c)
+		return
+	}
+	l.confirmLate(space.holder, c, at, expires, now)
+	space.pending--
+	l.flight.unlink(c)
+}
+
+func (l *Ledger) remember(space *Space, id ID, at Position, expires, now int64) {
+	if err := space.bucket.Remember(id, at, expires, now); err != nil {
 		space.errors++
 		l.log.Error("state: id not remembered, a duplicate may pass",
 			"state", space.state, "plugin", space.plugin, "err", err)

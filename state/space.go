@@ -25,7 +25,8 @@ type Space struct {
 	staging       Transactional
 	sourced       SourcedBucket // bucket, where it is one
 	bucket        Bucket
-	warmer        warmer // bucket, where it is one
+	holder        holder // bucket, where it is one
+	ids           *ids   // that records in flight have, at least
 	scopes        scopes
 
 	// Guarded by the ledger's mutex.
@@ -56,7 +57,7 @@ func (s *Space) Claim(owner Ref, topic string, id []byte, ttl time.Duration, now
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
 	var a Answer
-	s.claim(owner, &key, ms, nowMS, &a)
+	s.claim(owner, &key, s.ids.find(&key), ms, nowMS, &a)
 	return a
 }
 
@@ -102,18 +103,20 @@ func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, met []Met) []Met {
 // claimLot makes the claims of one lot, from the first one on.
 func (s *Space) claimLot(asked []Asked, first int, ttl time.Duration, met []Met) (_ []Met, refused bool) {
 	lot := asked[first:min(first+lotMax, len(asked))]
-	f, known := &s.l.flight, s.l.lot.warm(s, lot)
+	s.l.lot.warm(s, lot)
+	// What such an index does not have is nobody's.
+	knows := s.holder != nil && !s.l.closed && s.holder.refusal() == nil
 	for i := range lot {
 		q := &lot[i]
 		ms := s.lifetime(ttl, q.NowMS)
-		if !known[i] && f.claimed(&q.key) == 0 {
+		if knows && s.ids.part(&q.key).lacks(&q.key) {
 			s.claims++
 			s.own(q.Owner, &q.key, ms)
 			q.Code, q.Fresh = New, true
 			continue
 		}
 		var a Answer
-		s.claim(q.Owner, &q.key, ms, q.NowMS, &a)
+		s.claim(q.Owner, &q.key, s.ids.find(&q.key), ms, q.NowMS, &a)
 		q.Code, q.Fresh = a.Code, a.Fresh
 		switch a.Code {
 		case Confirmed, Pending:
@@ -131,28 +134,29 @@ func (s *Space) claimLot(asked []Asked, first int, ttl time.Duration, met []Met)
 // own makes the claim of an id that nobody has.
 func (s *Space) own(ref Ref, id *ID, lifetime int64) {
 	f := &s.l.flight
-	f.claim(f.enter(ref), id, s.number, lifetime)
+	f.claim(f.enter(ref), id, s.ids, s.number, lifetime)
 	s.pending++
 }
 
-// claim is Claim under the mutex. It writes the answer into a, which is zero.
-func (s *Space) claim(owner Ref, key *ID, ms, nowMS int64, a *Answer) {
+// claim is Claim under the mutex, of an id that has that slot, or 0. It writes the
+// answer into a, which is zero.
+func (s *Space) claim(owner Ref, key *ID, slot uint32, ms, nowMS int64, a *Answer) {
 	s.claims++
-	if o := s.ask(owner, key, ms, nowMS, a); a.Code == Pending {
+	if o := s.ask(owner, key, slot, ms, nowMS, a); a.Code == Pending {
 		a.Wait = &Wait{space: s, claimant: owner, id: *key, ttlMS: ms, nowMS: nowMS}
 		s.l.flight.list(a.Wait, o)
 	}
 }
 
 // ask is claim without a Wait. It returns the record that owns a pending id.
-func (s *Space) ask(ref Ref, id *ID, ttl, nowMS int64, a *Answer) (owner uint32) {
+func (s *Space) ask(ref Ref, id *ID, slot uint32, ttl, nowMS int64, a *Answer) (owner uint32) {
 	if s.l.closed {
 		a.Code, s.refusal = Refused, errClosed(s.state)
 		return 0
 	}
-	f := &s.l.flight
-	if c := f.claimed(id); c != 0 {
-		o := f.claims[c].owner
+	if slot&pending != 0 {
+		f := &s.l.flight
+		o := f.claims[slot&^pending].owner
 		if f.owners[o].ref == ref {
 			a.Code = New
 			return 0
@@ -211,7 +215,7 @@ func (s *Space) giveBack(owner Ref, key *ID, keep bool) {
 	l := s.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.flight.claimed(key)
+	c := s.ids.claimed(key)
 	if c == 0 {
 		return
 	}

@@ -151,7 +151,7 @@ func (l *Ledger) share(ref Ref, fate *Settlement) {
 func (l *Ledger) askAgain(w *Wait, plugin string) (Resolution, bool) {
 	w.state = waitDone
 	var a Answer
-	o := w.space.ask(w.claimant, &w.id, w.ttlMS, w.nowMS, &a)
+	o := w.space.ask(w.claimant, &w.id, w.space.ids.find(&w.id), w.ttlMS, w.nowMS, &a)
 	switch a.Code {
 	case Pending:
 		return l.join(o, w, plugin)
@@ -180,6 +180,9 @@ func (l *Ledger) drop(c uint32) {
 
 // forget is drop without telling other hosts.
 func (l *Ledger) forget(c uint32) {
-	l.spaces[l.flight.claims[c].space].pending--
+	claim := &l.flight.claims[c]
+	space := l.spaces[claim.space]
+	space.pending--
+	space.ids.part(&claim.id).remove(&claim.id, c|pending)
 	l.flight.release(c)
 }

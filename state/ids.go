@@ -1,0 +1,57 @@
+package state
+
+// ids finds the ids of a state: those of a window, and those of the claims of
+// records in flight. One index for both answers a claim with one line, and an
+// id that is confirmed keeps its place.
+//
+// The index is cut in parts, so that growing it never holds the mutex for
+// longer than one part takes.
+type ids struct {
+	parts  [256]index
+	window *memory // nil: there is none, and all are pending
+	flight *flight // nil before there is a ledger
+}
+
+// pending marks a slot of flight.claims. Others are the window's.
+const pending = 1 << 31
+
+// idOf returns the id of a slot.
+func (x *ids) idOf(slot uint32) *ID {
+	if slot&pending != 0 {
+		return &x.flight.claims[slot&^pending].id
+	}
+	return &x.window.at(slot).id
+}
+
+func (x *ids) part(id *ID) *index { return &x.parts[id[1]>>56] }
+
+// find returns the slot of an id, or 0.
+func (x *ids) find(id *ID) uint32 { return x.part(id).find(id, x) }
+
+// claimed returns the slot of the pending claim of an id, or 0.
+func (x *ids) claimed(id *ID) uint32 {
+	if slot := x.find(id); slot&pending != 0 {
+		return slot &^ pending
+	}
+	return 0
+}
+
+func (x *ids) insert(id *ID, slot uint32) (place uint8) { return x.part(id).insert(id, slot, x) }
+
+// look reads the line where an id would be found.
+func (x *ids) look(id *ID) uint32 {
+	part := x.part(id)
+	if part.used == 0 {
+		return 0
+	}
+	return uint32(part.lines[part.home(id)].used)
+}
+
+// lookAll reads the lines where all of them would be found. The sum means
+// nothing: it is kept so that the compiler keeps the readings.
+func (x *ids) lookAll(all []ID) (sum uint32) {
+	for i := range all {
+		sum += x.look(&all[i])
+	}
+	return sum
+}
