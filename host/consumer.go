@@ -26,8 +26,8 @@ type Consumer struct {
 	c *consumption
 }
 
-// Handler handles one record. The record and its bytes are its own until it
-// returns.
+// Handler handles one record. The record, its headers and their bytes are its own
+// until it returns: their memory is used again then, so what is kept is copied.
 type Handler func(ctx context.Context, rec *klamm.Record) error
 
 // Consumer returns a new member of the group of [consumer] for topics. It joins

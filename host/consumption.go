@@ -269,9 +269,14 @@ func (c *consumption) take(parts map[string][]int32) map[klamm.TopicPartition]*p
 	return gone
 }
 
-// Records implements consume.Handler. Partitions take turns at the chain; a
+// Records implements consume.Handler.
+func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) error {
+	return c.Lent(ctx, tp, recs, highWatermark, nil)
+}
+
+// Lent implements consume.Borrower. Partitions take turns at the chain; a
 // delivery that waits for the producer makes them all wait: back-pressure.
-func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64) (err error) {
+func (c *consumption) Lent(ctx context.Context, tp klamm.TopicPartition, recs []klamm.Record, highWatermark int64, loan *consume.Loan) (err error) {
 	c.mu.Lock()
 	pr := c.parts[tp]
 	c.mu.Unlock()
@@ -306,7 +311,7 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
 	if c.plain {
-		return c.straight(ctx, pr, recs)
+		return c.straight(ctx, pr, recs, loan)
 	}
 	b := &c.lane.batch
 	b.Reset()
@@ -347,11 +352,11 @@ func (c *consumption) Records(ctx context.Context, tp klamm.TopicPartition, recs
 }
 
 // straight delivers records that no plugin sees.
-func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.Record) error {
+func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.Record, loan *consume.Loan) error {
 	deliver, stop := graceful(ctx)
 	defer stop()
 	if c.deliverAll != nil {
-		return c.straightAll(ctx, deliver, pr, recs)
+		return c.straightAll(ctx, deliver, pr, recs, loan)
 	}
 	all, left := newParcel(len(recs)), len(recs)
 	defer func() { all.ended(left) }()
@@ -372,13 +377,14 @@ func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.R
 
 // straightAll is straight for many records at once, as many as the producer's lane
 // judges together.
-func (c *consumption) straightAll(ctx, deliver context.Context, pr *progress, recs []klamm.Record) error {
+func (c *consumption) straightAll(ctx, deliver context.Context, pr *progress, recs []klamm.Record, loan *consume.Loan) error {
 	for len(recs) > 0 {
 		if pr.sought.Load() || ctx.Err() != nil {
 			return nil
 		}
 		n := min(len(recs), blockRecords)
 		all := newParcel(n)
+		all.borrow(loan) // a record is needed until it is known what became of it
 		for i := range n {
 			d := &all.deliveries[i]
 			d.pr, d.offset, d.ref, d.read = pr, recs[i].Offset, 0, &recs[i]
@@ -428,8 +434,8 @@ func (c *consumption) Skipped(tp klamm.TopicPartition, next int64) {
 }
 
 var (
-	_ consume.Handler = (*consumption)(nil)
-	_ consume.Skipper = (*consumption)(nil)
+	_ consume.Borrower = (*consumption)(nil)
+	_ consume.Skipper  = (*consumption)(nil)
 )
 
 // one hands a record on, to be followed to its completion. A drop in on_consume is

@@ -30,9 +30,9 @@ func (pl *placer) appendGrouped(l *lane, todo []placement) {
 			pl.gather(l, &todo[i], int32(to))
 		}
 		pl.appendGroup(l, topic, int32(to))
+		clear(g.recs) // a group is all that is ever in use
+		clear(g.slots)
 	}
-	clear(g.recs[:cap(g.recs)])
-	clear(g.slots[:cap(g.slots)])
 }
 
 func (g *grouping) link(todo []placement, partitions int) {

@@ -3,6 +3,8 @@ package host
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/klamm-io/klamm/host/internal/consume"
 )
 
 // parcel is the deliveries of the records that a partition hands out at once. Its
@@ -10,6 +12,7 @@ import (
 type parcel struct {
 	deliveries []delivery
 	open       atomic.Int32 // deliveries that have not ended
+	loan       *consume.Loan
 }
 
 var parcels = sync.Pool{New: func() any { return new(parcel) }}
@@ -31,7 +34,19 @@ func newParcel(n int) *parcel {
 
 // ended tells that n deliveries have, or never will begin.
 func (p *parcel) ended(n int) {
-	if n > 0 && p.open.Add(-int32(n)) == 0 {
-		parcels.Put(p)
+	if n == 0 || p.open.Add(-int32(n)) > 0 {
+		return
+	}
+	if p.loan != nil {
+		p.loan.Return()
+		p.loan = nil
+	}
+	parcels.Put(p)
+}
+
+// borrow keeps the memory of the records until the last delivery has ended.
+func (p *parcel) borrow(l *consume.Loan) {
+	if p.loan = l; l != nil {
+		l.Keep()
 	}
 }

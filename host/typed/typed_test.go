@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,9 @@ func TestSendAndRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err = h.Consume(ctx, []string{"orders"}, typed.Handle(typed.Int64(), typed.Nullable(kind(typed.JSON[order]())), func(_ context.Context, r *typed.Record[int64, *order]) error {
-		got = append(got, *r)
+		kept := *r
+		kept.Headers = slices.Clone(r.Headers) // their memory is used again
+		got = append(got, kept)
 		if len(got) == 4 {
 			cancel()
 		}

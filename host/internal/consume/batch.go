@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
-	"time"
 
 	"github.com/klamm-io/klamm"
 )
@@ -98,6 +97,13 @@ type decoder struct {
 	aborted []abortedTxn
 	hidden  map[int64]bool // producers within an aborted transaction
 	keepAll bool           // read_uncommitted
+
+	// The batch whose records are decoded.
+	batch batch
+	info  batchInfo
+	body  *body
+	rest  []byte // of the body
+	left  int    // records in rest
 }
 
 func newDecoder(tp klamm.TopicPartition, raw []byte, from int64, aborted []abortedTxn, readCommitted bool) *decoder {
@@ -106,27 +112,48 @@ func newDecoder(tp klamm.TopicPartition, raw []byte, from int64, aborted []abort
 	return &decoder{tp: tp, raw: raw, from: from, aborted: aborted, hidden: make(map[int64]bool), keepAll: !readCommitted}
 }
 
-// next returns the records to show of the next batch, perhaps none. ok is false
-// after the last one.
-func (d *decoder) next() (recs []klamm.Record, ok bool, err error) {
+// next returns records to show, at least one and at most n of a batch, which are the
+// caller's until it returns the loan. It is nil after the last one.
+func (d *decoder) next(n int) (*Loan, error) {
+	for {
+		for d.left == 0 {
+			if ok, err := d.open(); err != nil || !ok {
+				return nil, err
+			}
+		}
+		l, err := d.records(n)
+		if err != nil {
+			return nil, d.corrupt(d.batch, err)
+		}
+		if len(l.records) > 0 {
+			return l, nil
+		}
+		l.Return() // all are from before what was asked for
+	}
+}
+
+// open goes on to the next batch. ok is false after the last one.
+func (d *decoder) open() (ok bool, err error) {
+	d.close()
 	b, rest, ok, err := cut(d.raw)
 	if err != nil || !ok {
-		return nil, false, d.corrupt(b, err)
+		return false, d.corrupt(b, err)
 	}
-	d.raw = rest
+	d.raw, d.batch = rest, b
 	if crc32.Checksum(b[21:], castagnoli) != b.crc() {
-		return nil, false, d.corrupt(b, errCRC)
+		return false, d.corrupt(b, errCRC)
 	}
 	shown, err := d.shows(b)
-	if err != nil {
-		return nil, false, d.corrupt(b, err)
+	if err == nil && shown {
+		err = d.inflate(b)
 	}
-	if shown {
-		if recs, err = d.records(b); err != nil {
-			return nil, false, d.corrupt(b, err)
-		}
-	}
-	return recs, true, nil
+	return true, d.corrupt(b, err)
+}
+
+// close gives the memory of the batch back.
+func (d *decoder) close() {
+	d.body.drop()
+	d.body, d.rest, d.left = nil, nil, 0
 }
 
 func (d *decoder) corrupt(b batch, err error) error {
@@ -160,114 +187,57 @@ func (d *decoder) shows(b batch) (bool, error) {
 // isAbort reads a control batch: its only record's key is a version and a type,
 // 0 for an abort, 1 for a commit (KIP-98).
 func isAbort(b batch) (bool, error) {
-	r := reader{buf: b[batchHeader:]}
-	rec := r.record(b)
-	if r.bad || len(rec.Key) < 4 {
+	var rec klamm.Record
+	var l Loan
+	info := b.info()
+	if _, err := l.decode(&rec, b[batchHeader:], &info); err != nil || len(rec.Key) < 4 {
 		return false, errRecords
 	}
 	return binary.BigEndian.Uint16(rec.Key[2:]) == 0, nil
 }
 
-func (d *decoder) records(b batch) ([]klamm.Record, error) {
-	body, err := decompress(int(b.attributes()&attrCodec), b[batchHeader:])
-	if err != nil {
-		return nil, err
+// inflate has the records of a batch decoded from now on.
+func (d *decoder) inflate(b batch) error {
+	body := bodies.Get().(*body)
+	body.holders.Store(1)
+	d.body = body
+	if err := body.inflate(int(b.attributes()&attrCodec), b[batchHeader:]); err != nil {
+		return err
 	}
 	n := b.count()
 	// A record has at least 7 bytes.
-	if n < 0 || int64(n)*7 > int64(len(body)) {
-		return nil, errRecords
+	if n < 0 || int64(n)*7 > int64(len(body.bytes)) {
+		return errRecords
 	}
-	recs := make([]klamm.Record, 0, n)
-	r := reader{buf: body}
+	d.info, d.rest, d.left = b.info(), body.bytes, int(n)
+	return nil
+}
+
+// records decodes at most n records of the batch.
+func (d *decoder) records(n int) (*Loan, error) {
+	n = min(n, d.left)
+	l := loans.Get().(*Loan)
+	l.holders.Store(1)
+	l.body = d.body
+	d.body.holders.Add(1)
+	recs := slices.Grow(l.records[:0], n)[:n]
+	kept := 0
 	for range n {
-		rec := r.record(b)
-		if r.bad {
-			return nil, errRecords
+		rec := &recs[kept]
+		rest, err := l.decode(rec, d.rest, &d.info)
+		if err != nil {
+			return nil, err // and leaves the memory to the collector
 		}
-		if rec.Offset < b.baseOffset() || rec.Offset > b.lastOffset() {
+		d.rest = rest
+		d.left--
+		if rec.Offset < d.info.first || rec.Offset > d.info.last {
 			return nil, fmt.Errorf("record offset %d is outside of the batch: %w", rec.Offset, errRecords)
 		}
-		if rec.Offset < d.from {
-			continue
-		}
-		rec.Topic, rec.Partition = d.tp.Topic, d.tp.Partition
-		recs = append(recs, rec)
-	}
-	return recs, nil
-}
-
-// reader reads varints and what they measure. After a mistake it is bad and
-// returns zeros.
-type reader struct {
-	buf []byte
-	bad bool
-}
-
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.buf)
-	if n <= 0 {
-		r.bad, r.buf = true, nil
-		return 0
-	}
-	r.buf = r.buf[n:]
-	return v
-}
-
-// bytes returns nil for null, which is a length of -1.
-func (r *reader) bytes() []byte {
-	n := r.varint()
-	if n == -1 || r.bad {
-		return nil
-	}
-	if n < 0 || n > int64(len(r.buf)) {
-		r.bad, r.buf = true, nil
-		return nil
-	}
-	b := r.buf[:n:n]
-	r.buf = r.buf[n:]
-	return b
-}
-
-func (r *reader) record(b batch) klamm.Record {
-	body := reader{buf: r.bytes()}
-	if len(body.buf) == 0 {
-		r.bad = true
-		return klamm.Record{}
-	}
-	body.buf = body.buf[1:] // attributes, unused
-	ms := b.baseTimestamp() + body.varint()
-	if b.attributes()&attrLogAppendTime != 0 {
-		ms = b.maxTimestamp()
-	}
-	rec := klamm.Record{
-		Timestamp:   time.UnixMilli(ms),
-		Offset:      b.baseOffset() + body.varint(),
-		LeaderEpoch: b.leaderEpoch(),
-		Key:         body.bytes(),
-		Value:       body.bytes(),
-	}
-	rec.Headers = body.headers()
-	r.bad = r.bad || body.bad
-	return rec
-}
-
-func (r *reader) headers() []klamm.Header {
-	n := r.varint()
-	// A header has at least 2 bytes.
-	if n < 0 || n*2 > int64(len(r.buf)) {
-		r.bad = true
-	}
-	if n <= 0 || r.bad {
-		return nil
-	}
-	hs := make([]klamm.Header, 0, n)
-	for range n {
-		key := r.bytes()
-		hs = append(hs, klamm.Header{Key: string(key), Value: r.bytes()})
-		if r.bad {
-			return nil
+		if rec.Offset >= d.from {
+			rec.Topic, rec.Partition = d.tp.Topic, d.tp.Partition
+			kept++
 		}
 	}
-	return hs
+	l.records = recs[:kept]
+	return l, nil
 }

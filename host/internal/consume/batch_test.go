@@ -44,7 +44,18 @@ func (b testBatch) encode() []byte {
 }
 
 func encodeRecord(i int, key, value []byte) []byte {
-	r := kmsg.Record{OffsetDelta: int32(i), TimestampDelta64: int64(i), Key: key, Value: value}
+	return sizedRecord(kmsg.Record{OffsetDelta: int32(i), TimestampDelta64: int64(i), Key: key, Value: value})
+}
+
+func encodeRecordOf(i int, hs []klamm.Header) []byte {
+	r := kmsg.Record{OffsetDelta: int32(i), TimestampDelta64: int64(i), Key: []byte("k"), Value: []byte("v")}
+	for _, h := range hs {
+		r.Headers = append(r.Headers, kmsg.Header{Key: h.Key, Value: h.Value})
+	}
+	return sizedRecord(r)
+}
+
+func sizedRecord(r kmsg.Record) []byte {
 	r.Length = int32(len(r.AppendTo(nil)) - 1) // a length of 0 takes one byte
 	return r.AppendTo(nil)
 }
@@ -98,11 +109,11 @@ func decode(raw []byte, from int64, aborted []abortedTxn, readCommitted bool) ([
 	d := newDecoder(tp("t", 3), raw, from, aborted, readCommitted)
 	var all []klamm.Record
 	for {
-		recs, ok, err := d.next()
-		if err != nil || !ok {
+		l, err := d.next(2)
+		if err != nil || l == nil {
 			return all, err
 		}
-		all = append(all, recs...)
+		all = append(all, l.records...)
 	}
 }
 

@@ -37,29 +37,44 @@ var zstdDecoders = sync.Pool{New: func() any {
 	return d
 }}
 
-// decompress returns src itself where nothing is compressed.
-func decompress(codec int, src []byte) ([]byte, error) {
+// inflate decompresses src, in memory that was used before where that is large enough.
+// Where nothing is compressed it takes src as it is.
+func (b *body) inflate(codec int, src []byte) (err error) {
+	b.own = codec != codecNone
 	switch codec {
 	case codecNone:
-		return src, nil
+		b.bytes = src
+		return nil
 	case codecGzip:
 		r, err := gzip.NewReader(bytes.NewReader(src))
 		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
+			return fmt.Errorf("gzip: %w", err)
 		}
-		return inflate("gzip", r)
+		b.bytes, err = readAllOf("gzip", r, b.memory[:0])
+		return b.keep(err)
 	case codecSnappy:
-		return unsnap(src)
+		b.bytes, err = unsnap(src, b.memory[:0])
 	case codecLZ4:
-		return inflate("lz4", lz4.NewReader(bytes.NewReader(src)))
+		b.bytes, err = readAllOf("lz4", lz4.NewReader(bytes.NewReader(src)), b.memory[:0])
 	case codecZstd:
-		return unzstd(src)
+		b.bytes, err = unzstd(src, b.memory[:0])
+	default:
+		b.own = false
+		return fmt.Errorf("compression codec %d is not known", codec)
 	}
-	return nil, fmt.Errorf("compression codec %d is not known", codec)
+	return b.keep(err)
 }
 
-func inflate(name string, r io.Reader) ([]byte, error) {
-	var out bytes.Buffer
+// keep keeps the memory for what comes next.
+func (b *body) keep(err error) error {
+	if err == nil {
+		b.memory = b.bytes[:0]
+	}
+	return err
+}
+
+func readAllOf(name string, r io.Reader, memory []byte) ([]byte, error) {
+	out := bytes.NewBuffer(memory)
 	n, err := out.ReadFrom(io.LimitReader(r, inflatedMaxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -72,10 +87,12 @@ func inflate(name string, r io.Reader) ([]byte, error) {
 
 // unsnap takes both framings that producers use: Java's and none. The output
 // grows with what is really there, not with what the header claims.
-func unsnap(src []byte) ([]byte, error) {
+func unsnap(src, memory []byte) ([]byte, error) {
 	for size := unsnappedSize(src); ; size *= 4 {
-		size = min(size, inflatedMaxBytes)
-		out, err := xerial.DecodeCapped(make([]byte, 0, size), src)
+		if size = min(size, inflatedMaxBytes); cap(memory) < size {
+			memory = make([]byte, 0, size)
+		}
+		out, err := xerial.DecodeCapped(memory, src)
 		if err == nil {
 			return out, nil
 		}
@@ -106,10 +123,10 @@ func unsnappedSize(src []byte) int {
 	return max(4*len(src), 1<<10)
 }
 
-func unzstd(src []byte) ([]byte, error) {
+func unzstd(src, memory []byte) ([]byte, error) {
 	d := zstdDecoders.Get().(*zstd.Decoder)
 	defer zstdDecoders.Put(d)
-	out, err := d.DecodeAll(src, nil)
+	out, err := d.DecodeAll(src, memory)
 	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		return nil, errBomb
 	}

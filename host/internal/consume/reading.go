@@ -79,32 +79,41 @@ func (f *fetcher) awaitUnpaused(ctx context.Context, p *partition, s sink) (drop
 // errSought ends the handing out of what a seek, or the end of ctx, has dropped.
 var errSought = errors.New("the rest is not wanted any more")
 
-// hand gives one answer's records to s, max_poll_records at a time.
+// hand gives one answer's records to s, at most max_poll_records at a time.
 func (f *fetcher) hand(ctx context.Context, p *partition, d fetched, s sink) error {
 	dec := newDecoder(p.TopicPartition, d.raw, d.from, d.aborted, f.cfg.readCommitted)
+	defer dec.close()
 	shown := d.from
 	for {
-		recs, ok, err := dec.next()
+		l, err := dec.next(f.cfg.maxPollRecords)
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if l == nil {
 			break
 		}
-		for len(recs) > 0 {
-			if f.awaitUnpaused(ctx, p, s) || ctx.Err() != nil {
-				return errSought
-			}
-			n := min(len(recs), f.cfg.maxPollRecords)
-			if err := s.records(ctx, p.TopicPartition, recs[:n:n], d.highWatermark); err != nil {
-				return err
-			}
-			shown = recs[n-1].Offset + 1
-			recs = recs[n:]
+		if f.awaitUnpaused(ctx, p, s) || ctx.Err() != nil {
+			l.Return()
+			return errSought
+		}
+		shown = l.records[len(l.records)-1].Offset + 1
+		if err := handLoan(ctx, p.TopicPartition, l, d.highWatermark, s); err != nil {
+			return err
 		}
 	}
 	if ctx.Err() == nil {
 		s.passed(p.TopicPartition, d.next, shown)
 	}
 	return nil
+}
+
+// handLoan gives the records of a loan to s, for good where s is no lender.
+func handLoan(ctx context.Context, tp klamm.TopicPartition, l *Loan, highWatermark int64, s sink) error {
+	recs := l.records[:len(l.records):len(l.records)]
+	to, lends := s.(lender)
+	if !lends {
+		return s.records(ctx, tp, recs, highWatermark)
+	}
+	defer l.Return()
+	return to.lent(ctx, tp, recs, highWatermark, l)
 }
