@@ -12,6 +12,7 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host/internal/consume"
+	"github.com/klamm-io/klamm/host/internal/produce"
 	"github.com/klamm-io/klamm/interceptor"
 )
 
@@ -99,7 +100,7 @@ func (p *pipeline) lives(ctx context.Context) error {
 			return nil
 		case err == nil:
 			err = errLifeOver // a session's end has ended what was under way
-		case !passes(err):
+		case !passes(err), over && errors.Is(err, klamm.ErrFenced):
 			return err
 		case over:
 			p.log.Warn("the last transaction is lost: the next run reads again from the commit before", "pipeline", p.name, "err", err)
@@ -137,7 +138,10 @@ const (
 // passes reports whether another life may do better.
 func passes(err error) bool {
 	var broker *klamm.BrokerError
+	var fenced *produce.FencedError
 	switch {
+	case errors.As(err, &fenced):
+		return true // renew tells by whom
 	case errors.Is(err, klamm.ErrFenced), errors.As(err, &broker) && broker.Code == klamm.CodeFencedInstanceId:
 		return false // another host has our id, and our partitions
 	case errors.Is(err, errPartitionLost), errors.Is(err, errLifeOver), mustHold(err):
@@ -218,11 +222,16 @@ func (p *pipeline) renew(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, cutLimit)
 	defer cancel()
 	err := p.once.producer.endWholly(limited, p.once.producer.renew)
+	fenced := errors.Is(err, klamm.ErrFenced)
 	switch {
 	case err == nil:
 		return p.follow(ctx)
-	case ctx.Err() != nil, errors.Is(err, klamm.ErrFenced):
+	case ctx.Err() != nil:
 		return err
+	case fenced:
+		if err := p.goesOn(limited, err); err != nil {
+			return err
+		}
 	}
 	p.log.Warn("a new producer takes the place of a lost one", "pipeline", p.name, "err", err)
 	if err := p.closeProducer(); err != nil {
@@ -230,6 +239,11 @@ func (p *pipeline) renew(ctx context.Context) error {
 	}
 	if err := p.openProducer(ctx); err != nil {
 		return err
+	}
+	if fenced { // who joined meanwhile is to stay
+		if err := p.stillThere(limited, err); err != nil {
+			return err
+		}
 	}
 	return p.follow(ctx)
 }

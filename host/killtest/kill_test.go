@@ -26,6 +26,7 @@ var (
 	roundsFlag = flag.Int("rounds", 6, "how many times hosts are killed, stopped or replaced")
 	seedFlag   = flag.Uint64("seed", 0, "`number` that decides; 0: another one each time")
 	stateFlag  = flag.String("state", "kafka", "backend of the dedup state")
+	kindsFlag  = flag.String("kinds", "", "`names` of the only kinds of rounds; none: all")
 	txnFlag    = flag.Int("transactions", 2, "`version` of transactions that the brokers agree on, 1 or 2")
 )
 
@@ -39,9 +40,11 @@ type world struct {
 	rng   *rand.Rand
 	role  role // of every host, but for its id
 	hosts [2]*process
-	files [2]int
-	done  int // rounds
-	fig   figures
+	// brokers are a process too, where they are the embedded ones.
+	brokers *process
+	files   [2]int
+	done    int // rounds
+	fig     figures
 }
 
 // figures are printed at the end.
@@ -69,6 +72,7 @@ func TestKill(t *testing.T) {
 	brokers := start(t, "brokers", role{Brokers: true})
 	t.Cleanup(brokers.kill) // after the world's, which asks them how things stand
 	w := newWorld(t, role{State: *stateFlag, Session: session}, *txnFlag)
+	w.brokers = brokers
 	line, _ := brokers.said("ready ", patience)
 	w.role.Addrs = strings.Split(strings.TrimPrefix(line, "ready "), ",")
 	if *txnFlag == 1 {
@@ -105,22 +109,34 @@ func newWorld(t *testing.T, r role, txn int) *world {
 
 // describe tells how the group stands.
 func (w *world) describe() {
+	g, err := w.group()
+	if err != nil {
+		w.t.Log(err)
+		return
+	}
+	w.t.Logf("group %s is %s, %v", g.Group, g.State, g.Err)
+	for _, m := range g.Members {
+		a, _ := m.Assigned.AsConsumer()
+		w.t.Logf("member %s: %+v", m.MemberID, a)
+	}
+}
+
+func (w *world) group() (kadm.DescribedGroup, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(w.role.Addrs...))
 	if err != nil {
-		return
+		return kadm.DescribedGroup{}, err
 	}
 	defer cl.Close()
 	groups, err := kadm.NewClient(cl).DescribeGroups(ctx, pipelineName)
-	w.t.Log(err)
-	for _, g := range groups.Sorted() {
-		w.t.Logf("group %s is %s, %v", g.Group, g.State, g.Err)
-		for _, m := range g.Members {
-			a, _ := m.Assigned.AsConsumer()
-			w.t.Logf("member %s %v: %+v", m.MemberID, m.InstanceID, a)
-		}
-	}
+	return groups[pipelineName], err
+}
+
+// settled reports whether both hosts have their partitions.
+func (w *world) settled() bool {
+	g, err := w.group()
+	return err == nil && g.State == "Stable" && len(g.Members) == len(w.hosts)
 }
 
 // play has hosts copy what is fed, and go through so many rounds.
@@ -137,7 +153,7 @@ func (w *world) play(rounds int) {
 	for range rounds {
 		w.round()
 	}
-	w.revive()
+	w.alive()
 	must(t, f.end())
 	w.drain()
 	for _, h := range w.hosts {
@@ -160,9 +176,7 @@ func (w *world) run(i int) {
 // round does something to a host at a random microsecond.
 func (w *world) round() {
 	time.Sleep(time.Duration(w.rng.IntN(400_000)) * time.Microsecond)
-	for _, i := range w.revive() {
-		w.committed(i)
-	}
+	w.alive()
 	i := w.rng.IntN(2)
 	kinds := []struct {
 		name   string
@@ -171,10 +185,17 @@ func (w *world) round() {
 	}{
 		{"killed", 12, w.killed}, {"both_killed", 3, w.bothKilled}, {"killed_while_starting", 2, w.killedWhileStarting},
 		{"asked_to_end", 2, w.askedToEnd}, {"taken_over", 1, w.takenOver}, {"stopped", 1, w.stopped}, {"replaced", 1, w.replaced},
+		{"all_stopped", 1, w.allStopped},
 	}
 	sum := 0
-	for _, k := range kinds {
-		sum += k.weight
+	for i, k := range kinds {
+		if *kindsFlag != "" && !slices.Contains(strings.Split(*kindsFlag, ","), k.name) {
+			kinds[i].weight = 0
+		}
+		sum += kinds[i].weight
+	}
+	if sum == 0 {
+		w.t.Fatalf("-kinds %s: there are none of these", *kindsFlag)
 	}
 	n := w.rng.IntN(sum)
 	for _, k := range kinds {
@@ -237,8 +258,10 @@ func (w *world) askedToEnd(i int) {
 	w.committed(i)
 }
 
-// takenOver has the other host take the partitions over.
+// takenOver has the other host take the partitions over. Both are members before:
+// one that dies in the middle of joining is never put out by the embedded brokers.
 func (w *world) takenOver(i int) {
+	w.await("both hosts are members", w.settled)
 	w.hosts[i].kill()
 	at := time.Now()
 	w.progress(w.offsets())
@@ -255,24 +278,33 @@ func (w *world) stopped(i int) {
 	w.progress(w.offsets())
 }
 
-// revive runs hosts again that found themselves fenced after their sleep, and
-// returns which: a record of an old epoch begins a transaction on the embedded
-// brokers, which looks like another host's.
-func (w *world) revive() (again []int) {
-	w.t.Helper()
-	for i, h := range w.hosts {
-		if !h.endedByItself() {
-			continue
-		}
-		if code := h.wait(patience); code != exitFenced {
-			w.t.Fatalf("%s ended with %d:\n%s", h.name, code, h.log)
-		}
-		w.t.Logf("%s ended by itself:\n%s", h.name, h.log)
-		w.fig.Rounds["fenced_after_sleep"]++
-		w.run(i)
-		again = append(again, i)
+// allStopped has the whole machine sleep, as one does that is suspended, or
+// starved by others: transactions and sessions are over when it wakes, and what was
+// on its way to the brokers arrives.
+func (w *world) allStopped(int) {
+	all := w.hosts[:]
+	if w.brokers != nil {
+		all = append(all[:len(all):len(all)], w.brokers)
 	}
-	return again
+	for _, p := range all {
+		p.signal(syscall.SIGSTOP)
+	}
+	time.Sleep(w.role.Session + w.role.Session/2)
+	for _, p := range all {
+		p.signal(syscall.SIGCONT)
+	}
+	w.progress(w.offsets())
+}
+
+// alive fails the test where a host has ended by itself. Whatever was done to it,
+// it has no reason to: nobody else has its id.
+func (w *world) alive() {
+	w.t.Helper()
+	for _, h := range w.hosts {
+		if h.endedByItself() {
+			w.t.Fatalf("%s ended by itself with %d:\n%s", h.name, h.wait(patience), h.log)
+		}
+	}
 }
 
 // replaced has another host of the same id come while the first one sleeps. The
@@ -318,7 +350,7 @@ func (w *world) progress(before map[int32]int64) {
 func (w *world) await(what string, reached func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(patience); !reached(); time.Sleep(10 * time.Millisecond) {
-		w.revive()
+		w.alive()
 		if time.Now().After(end) {
 			for _, h := range w.hosts {
 				h.signal(syscall.SIGCONT)

@@ -186,6 +186,7 @@ func (m *transactions) ended(how txnState) {
 	m.finish(how, nil)
 	m.err = nil
 	m.commitAsked = false
+	m.begun = unknown // from here on, what refuses our epoch is not this one's age
 	m.state = idle
 	m.fresh = m.fresh[:0]
 	if m.bump || m.late || m.forgotten || m.home.conn != nil && m.home.implicit != m.implicit.Load() {
@@ -253,11 +254,11 @@ func (m *transactions) answered() { m.failures, m.retryAt = 0, 0 }
 // fatal ends the producer, for an error that is no other's. A fencing names what
 // was fenced.
 func (m *transactions) fatal(err error) {
+	if fenced(codeOf(err)) {
+		err = &FencedError{Aged: m.timedOut(), Err: err}
+	}
 	if !errors.Is(err, klamm.ErrFatal) {
 		err = fmt.Errorf("%w: %w", klamm.ErrFatal, err)
-	}
-	if fenced(codeOf(err)) {
-		err = fmt.Errorf("%w: another producer uses it now, or its transaction timed out: %w", klamm.ErrFenced, err)
 	}
 	if s := m.p.identity.current(); s != nil {
 		err = fmt.Errorf("transactional_id %q, producer id %d, epoch %d: %w", m.id, s.producerID, s.epoch, err)

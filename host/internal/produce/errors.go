@@ -7,6 +7,25 @@ import (
 	"github.com/klamm-io/klamm"
 )
 
+// FencedError is the end of a transactional producer whose epoch is not the last
+// one any more. It is klamm.ErrFenced.
+type FencedError struct {
+	// Aged is that its transaction was older than transaction_timeout_ms: the
+	// coordinator may have aborted it for that, and nobody else have come.
+	Aged bool
+	Err  error // the coordinator's
+}
+
+func (e *FencedError) Error() string {
+	why := "another producer uses it now"
+	if e.Aged {
+		why += ", or its transaction timed out"
+	}
+	return fmt.Sprintf("%v: %s: %v", klamm.ErrFenced, why, e.Err)
+}
+
+func (e *FencedError) Unwrap() []error { return []error{klamm.ErrFenced, e.Err} }
+
 // verb is what becomes of a batch after a broker's answer.
 type verb uint8
 
