@@ -305,8 +305,8 @@ func (h *Host) refusedTopic(topic string) bool {
 			return true
 		}
 	}
-	for _, p := range h.cfg.Pipeline {
-		if topic == p.DeadLetterTopic {
+	for name, p := range h.cfg.Pipeline {
+		if topic == p.DeadLetterTopic || p.Rekey && topic == h.cfg.RekeyTopic(name) {
 			return true
 		}
 	}

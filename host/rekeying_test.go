@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/internal/config"
 )
 
 // The same id is in the same partition, however it is written; ids are spread.
@@ -44,6 +45,22 @@ func TestRekeyingPartitions(t *testing.T) {
 	for p, got := range n {
 		if got < 9_000 || got > 11_000 {
 			t.Errorf("partition %d has %d of 70,000 ids", p, got)
+		}
+	}
+}
+
+// No plugin may send records into what is between two halves, or where ids and
+// dead letters are.
+func TestRefusedTopics(t *testing.T) {
+	h := &Host{cfg: config.Config{
+		Pipeline: map[string]config.Pipeline{"p": {Rekey: true, DeadLetterTopic: "dead"}, "q": {}},
+		State:    map[string]config.State{"ids": {Backend: "kafka"}, "others": {}},
+	}}
+	for topic, want := range map[string]bool{
+		"klamm-rekey-p": true, "klamm-rekey-q": false, "klamm-state-ids": true, "klamm-state-others": false, "dead": true, "orders": false,
+	} {
+		if got := h.refusedTopic(topic); got != want {
+			t.Errorf("%s: refused %v, want %v", topic, got, want)
 		}
 	}
 }

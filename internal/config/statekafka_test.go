@@ -37,6 +37,43 @@ func TestKafkaState(t *testing.T) {
 	}
 }
 
+// What rekey makes of a pipeline has a topic and a group that nobody else has.
+func TestRekeyNames(t *testing.T) {
+	for _, row := range []struct {
+		name, old, new string
+		want           []string // places and who has the name
+	}{
+		{"sound", "", "", nil},
+		{"an input", "[state.ids]", "[pipeline.q]\nfrom = [\"x\", \"klamm-rekey-p\"]\nto = \"y\"\n[state.ids]", []string{`c.toml:15:14`, `pipeline "q" uses it`}},
+		{"an output", "[state.ids]", "[pipeline.q]\nfrom = [\"x\"]\nto = \"klamm-rekey-p\"\n[state.ids]", []string{`c.toml:16:6`, `pipeline "q" uses it`}},
+		{"its own output", `to = "clean"`, `to = "klamm-rekey-p"`, []string{`c.toml:12:6`, `pipeline "p" uses it`}},
+		{"dead letters", "[state.ids]", "dead_letter_topic = \"klamm-rekey-p\"\n[state.ids]", []string{`c.toml:14:21`, `pipeline "p" uses it`}},
+		{"dead letters of a plugin", `state = "ids"`, "state = \"ids\"\ndead_letter_topic = \"klamm-rekey-p\"", []string{`c.toml:6:21`, `plugin "dedup" uses it`}},
+		{"dead letters of a chain", `on_send = ["dedup"]`, "on_send = [\"dedup\"]\ndead_letter_topic = \"klamm-rekey-p\"", []string{`c.toml:9:21`, `chain "clean" uses it`}},
+		{"a state", `backend = "kafka"`, "backend = \"kafka\"\ntopic = \"klamm-rekey-p\"", []string{`c.toml:16:9`, `state "ids" uses it`}},
+		{"a group", "[state.ids]", "[pipeline.q]\nfrom = [\"x\"]\nto = \"y\"\ngroup_id = \"p-rekey\"\n[state.ids]", []string{`c.toml:17:12`, `pipeline "q" has it too`}},
+		{"the group of its other half", "[state.ids]", "group_id = \"g\"\n[pipeline.q]\nfrom = [\"x\"]\nto = \"y\"\ngroup_id = \"g-rekey\"\n[state.ids]", []string{`c.toml:18:12`, `pipeline "q" has it too`}},
+		{"the group of consumers", "[state.ids]", "[consumer]\ngroup_id = \"p-rekey\"\n[state.ids]", []string{`c.toml:15:12`, `[consumer] has it too`}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			text := strings.Replace(soundKafkaState, "[pipeline.p]", "[pipeline.p]\nrekey = true", 1)
+			if !strings.Contains(text, row.old) {
+				t.Fatalf("%q is not in the configuration", row.old)
+			}
+			_, problems := parse(t, strings.Replace(text, row.old, row.new, 1), nil)
+			got := problems.Error()
+			if len(row.want) == 0 && got != "" {
+				t.Errorf("got %s", got)
+			}
+			for _, want := range row.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("%q is not in\n%s", want, got)
+				}
+			}
+		})
+	}
+}
+
 // Every combination that would lose or double records is refused where it stands.
 func TestUnsoundKafkaStates(t *testing.T) {
 	for _, row := range []struct{ name, old, new, want string }{
@@ -71,10 +108,10 @@ c.toml:17:9: error: pipeline "q" is to be partitioned by an id, and no plugin of
 17 | rekey = true
    |         ^^^^ list a dedup whose state has backend = "kafka", or take rekey away`},
 		{"rekey by an id that nobody knows", "module = \"builtin:dedup\"\nstate = \"ids\"\n[chain.clean]\ntopics = [\"clean\"]\non_send = [\"dedup\"]\n[pipeline.p]", "module = \"mine.wasm\"\nstate = \"ids\"\n[chain.clean]\ntopics = [\"clean\"]\non_send = [\"dedup\"]\n[pipeline.p]\nrekey = true", `
-c.toml:10:9: error: pipeline "p": what plugin "dedup" takes for the id is known of builtin:dedup alone
+c.toml:10:9: error: pipeline "p": the host partitions by the id itself, and of plugin "dedup", which is not builtin:dedup, it does not know what the id is
    |
 10 | rekey = true
-   |         ^^^^ have the input partitioned by it before, and set partitioned_by_id = true in the state`},
+   |         ^^^^ use builtin:dedup; or take rekey away, have whoever writes the input partition it by the id, and set partitioned_by_id = true in the state`},
 		{"a name that rekey needs", "[pipeline.p]", "[pipeline.p-rekey]\nfrom = [\"x\"]\nto = \"y\"\n[pipeline.p]\nrekey = true", `
 c.toml:9:1: error: pipeline "p-rekey" is what rekey makes of "p"
   |
