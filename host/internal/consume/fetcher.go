@@ -300,6 +300,7 @@ type brokerFetcher struct {
 	// group, cannot be asked for before the answer.
 	patience time.Duration
 	asked    int // partitions of the last request
+	answers  answers
 }
 
 func (b *brokerFetcher) run() {
@@ -377,6 +378,8 @@ func (b *brokerFetcher) fetch(parts []*partition, wait bool) {
 		b.lost(parts, err)
 		return
 	}
+	b.answers.begin(resp)
+	defer b.answers.end()
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
 	for _, p := range parts {
@@ -384,26 +387,10 @@ func (b *brokerFetcher) fetch(parts []*partition, wait bool) {
 		if p.removed || p.asked != p.next {
 			continue
 		}
-		if err := b.take(p, answerFor(resp, p)); err != nil {
+		if err := b.take(p, b.answers.of(p)); err != nil {
 			b.f.failLocked(p, err)
 		}
 	}
-}
-
-// answerFor finds a partition in an answer, which names the topic or its id.
-func answerFor(resp *kmsg.FetchResponse, p *partition) *kmsg.FetchResponseTopicPartition {
-	for i := range resp.Topics {
-		t := &resp.Topics[i]
-		if t.Topic != p.Topic && (t.Topic != "" || t.TopicID != p.topicID) {
-			continue
-		}
-		for j := range t.Partitions {
-			if t.Partitions[j].Partition == p.Partition {
-				return &t.Partitions[j]
-			}
-		}
-	}
-	return nil
 }
 
 var errNoAnswer = errors.New("no answer in time")
@@ -451,6 +438,7 @@ func (f *fetcher) fetchRequest(parts []*partition, wait time.Duration) (*kmsg.Fe
 	if f.cfg.readCommitted {
 		req.IsolationLevel = 1
 	}
+	topics := map[string]int{} // places in req
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range parts {
@@ -469,11 +457,12 @@ func (f *fetcher) fetchRequest(parts []*partition, wait time.Duration) (*kmsg.Fe
 		rp := kmsg.NewFetchRequestTopicPartition()
 		rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = p.Partition, p.next, f.cfg.partitionBytes
 		rp.CurrentLeaderEpoch = epoch
-		i := slices.IndexFunc(req.Topics, func(t kmsg.FetchRequestTopic) bool { return t.Topic == p.Topic })
-		if i < 0 {
+		i, ok := topics[p.Topic]
+		if !ok {
 			rt := kmsg.NewFetchRequestTopic()
 			rt.Topic, rt.TopicID = p.Topic, p.topicID
-			req.Topics, i = append(req.Topics, rt), len(req.Topics)
+			i = len(req.Topics)
+			req.Topics, topics[p.Topic] = append(req.Topics, rt), i
 		}
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
 	}
