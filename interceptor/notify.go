@@ -106,7 +106,7 @@ func (l *Lane) told(p *place, records int, took time.Duration, err error) {
 
 func (l *Lane) noticeFault(p *place, kind string, err error) {
 	l.chain.metrics.Fault(p.link.Name, p.hook.String(), kind)
-	p.logFault(l, []slog.Attr{slog.String("kind", kind), slog.Any("error", err)})
+	p.logFault(l, withStack([]slog.Attr{slog.String("kind", kind), slog.Any("error", err)}, err))
 }
 
 func (n *notices) encodeAcks(l *Lane, p *place, gen *generation, acks []*Ack) int {

@@ -195,6 +195,23 @@ func TestAcknowledgementBlocks(t *testing.T) {
 	}
 }
 
+// The log says where in the guest a call ended, of hooks without verdicts too.
+func TestNoticeFaultHasItsStack(t *testing.T) {
+	s := &fakeSeat{told: func(h abi.Hook, _ *runtime.Block) error {
+		return &runtime.TrapError{Plugin: "p", Export: h.Export(), Trap: "unreachable", Stack: "act at " + h.String() + ".c:7"}
+	}}
+	var log logged
+	link := s.link("p")
+	l := chainOf(t, ChainConfig{OnAcknowledgement: []Link{link}, OnCommit: []Link{link}, Logger: log.logger()})
+	l.OnAcknowledgement(context.Background(), []Ack{{Record: klamm.Record{Topic: "t"}, Ref: 1}})
+	l.OnCommit(context.Background(), []Commit{{Topic: "t", Offset: 1}})
+	for _, want := range []string{`stack="act at on_acknowledgement.c:7"`, `stack="act at on_commit.c:7"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%s is not in %s", want, log.String())
+		}
+	}
+}
+
 // What a plugin counts and puts while it is told takes effect, unless the call
 // fails, and it may not claim.
 func TestAcknowledgementTransaction(t *testing.T) {

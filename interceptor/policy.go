@@ -59,10 +59,15 @@ func (r *run) logFault(p *place, it *Item, kind string, err error) {
 		attrs = append(attrs, slog.String("topic", it.Record.Topic), slog.Int("partition", int(r.partition(it))))
 	}
 	attrs = append(attrs, slog.Any("error", err))
+	p.logFault(r.lane, withStack(attrs, err))
+}
+
+// withStack adds the guest's stack where the call of an error ended.
+func withStack(attrs []slog.Attr, err error) []slog.Attr {
 	if stack := runtime.StackOf(err); stack != "" {
 		attrs = append(attrs, slog.String("stack", stack))
 	}
-	p.logFault(r.lane, attrs)
+	return attrs
 }
 
 // partition is where the record came from, or where it demands to go.

@@ -87,6 +87,8 @@ func newWorld(t *testing.T, r role, txn int) *world {
 		seed = uint64(time.Now().UnixNano())
 	}
 	r.Dir = t.TempDir()
+	again := replay(t, r, txn, seed)
+	t.Log(again) // at once: a process that ends before its time prints nothing else
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), role: r, fig: figures{Rounds: map[string]int{}, State: r.State, Txn: txn}}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -101,10 +103,27 @@ func newWorld(t *testing.T, r role, txn int) *world {
 			}
 		}
 		if t.Failed() {
-			t.Logf("replay: go test ./host/killtest -run %s -rounds %d -state %s -transactions %d -seed %d", t.Name(), *roundsFlag, r.State, txn, seed)
+			t.Log(again)
 		}
 	})
 	return w
+}
+
+// replay is the command that makes the same decisions again.
+func replay(t *testing.T, r role, txn int, seed uint64) string {
+	var b strings.Builder
+	b.WriteString("replay: go test")
+	if len(r.Addrs) > 0 { // brokers that were there before: those of Apache Kafka
+		b.WriteString(" -tags kafka")
+	}
+	fmt.Fprintf(&b, " -count=1 -timeout 6h ./host/killtest -run '^%s$' -v -rounds %d -state %s -transactions %d -seed %d", t.Name(), *roundsFlag, r.State, txn, seed)
+	if *kindsFlag != "" {
+		fmt.Fprintf(&b, " -kinds %q", *kindsFlag)
+	}
+	if testing.Short() {
+		b.WriteString(" -short")
+	}
+	return b.String()
 }
 
 // describe tells how the group stands.

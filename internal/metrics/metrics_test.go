@@ -1,8 +1,11 @@
 package metrics
 
 import (
+	"flag"
+	"fmt"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,11 +19,16 @@ import (
 func sample() host.Stats {
 	c := host.Counts{In: 10, Out: 5, Dropped: 2, DeadLettered: 1, Failed: 1, InFlight: 1}
 	return host.Stats{
-		Producer:  c,
-		Pipelines: map[string]host.PipelineStats{"clean": {Counts: c, Lag: 7, Commits: 3}},
-		Plugins:   map[string]host.PluginStats{"dedup": {Generation: 2, Digest: "ab", Version: "1.0", Module: "builtin:dedup", LastError: "bad", Restored: 5, Remade: 1}},
-		Sandbox:   host.SandboxStats{MemoryReserved: 4096, SnapshotBytes: 512},
-		States:    []host.StateStats{{State: "ids", Plugin: "dedup", Entries: 4, Pending: 1, Waiters: 1, Claims: 9, Hits: 2, Evictions: 1, Bytes: 256, UnknownFree: 1}},
+		Producer: c,
+		Pipelines: map[string]host.PipelineStats{"clean": {Counts: c, Lag: 7, Commits: 3, Partitions: []host.PartitionLag{{Topic: "raw", Partition: 2, Lag: 7}},
+			Transactions: host.TransactionStats{Committed: 6, SendOffsets: 500 * time.Millisecond}}},
+		Plugins: map[string]host.PluginStats{"dedup": {Generation: 2, Digest: "ab", Version: "1.0", Module: "builtin:dedup", LastError: "bad", Restored: 5, Remade: 1}},
+		Sandbox: host.SandboxStats{MemoryReserved: 4096, SnapshotBytes: 512},
+		States:  []host.StateStats{{State: "ids", Plugin: "dedup", Entries: 4, Pending: 1, Waiters: 1, Claims: 9, Hits: 2, Evictions: 1, Bytes: 256, UnknownFree: 1, UnknownHeld: 2, Expired: 3, Errors: 4, Bypassed: 5}},
+		Backends: []host.BackendStats{
+			{State: "ids", Backend: "kafka", Size: -1, Synced: -1, Error: "partition 3", Failures: 2, Restored: 11, RestoreSeconds: 1.5, Restoring: 2, RestoreLag: 9},
+			{State: "shared", Backend: "redis", Size: 900, Synced: 800, Behind: 70, Lapsed: 3, Forgotten: 8},
+		},
 		Produce: host.ProduceStats{BufferTotal: 100, BufferAvailable: 60, InFlightRequests: 2, Batches: 3, Records: 5, Bytes: 500, Retries: 1, Splits: 1,
 			Transactions: host.TransactionStats{Committed: 4, Aborted: 1, Init: time.Second, Commit: 2500 * time.Millisecond},
 			BufferWaited: 1500 * time.Millisecond, BufferExhausted: 2, Requests: 4, RecordsFailed: 6, RecordBytes: 900, MetadataAge: 2 * time.Second,
@@ -38,7 +46,8 @@ func scrape(t *testing.T, m *Metrics) string {
 	return w.Body.String()
 }
 
-func TestScrape(t *testing.T) {
+// used returns Metrics of which every series has something.
+func used() *Metrics {
 	m := New("1.2.3", "go1")
 	m.Watch(sample)
 	m.Call("dedup", "on_send", 64, 3*time.Microsecond)
@@ -48,7 +57,11 @@ func TestScrape(t *testing.T) {
 	m.PluginCounter("dedup", "ids", 3)
 	m.PluginCounter("dedup", "ids", -3)
 	m.PluginObserve("dedup", "size", 0.2)
-	got := scrape(t, m)
+	return m
+}
+
+func TestScrape(t *testing.T) {
+	got := scrape(t, used())
 	for _, want := range []string{
 		`klamm_records_total{pipeline="",stage="in"} 10`,
 		`klamm_records_total{pipeline="clean",stage="dropped"} 2`,
@@ -90,7 +103,30 @@ func TestScrape(t *testing.T) {
 		`klamm_producer_transactions_total{end="committed",pipeline=""} 4`,
 		`klamm_producer_transactions_total{end="aborted",pipeline=""} 1`,
 		`klamm_producer_transaction_seconds_total{call="commit",pipeline=""} 2.5`,
+		`klamm_producer_transactions_total{end="committed",pipeline="clean"} 6`,
+		`klamm_producer_transaction_seconds_total{call="send_offsets",pipeline="clean"} 0.5`,
 		`klamm_consumer_lag_records{pipeline="clean"} 7`,
+		`klamm_consumer_partition_lag_records{partition="2",pipeline="clean",topic="raw"} 7`,
+		`klamm_consumer_commits_total{pipeline="clean"} 3`,
+		`klamm_dedup_pending{plugin="dedup",state="ids"} 1`,
+		`klamm_dedup_waiters{plugin="dedup",state="ids"} 1`,
+		`klamm_dedup_unknown_held_total{plugin="dedup",state="ids"} 2`,
+		`klamm_dedup_expired_total{plugin="dedup",state="ids"} 3`,
+		`klamm_state_errors_total{plugin="dedup",state="ids"} 4`,
+		`klamm_state_bypassed_total{plugin="dedup",state="ids"} 5`,
+		`klamm_state_bytes{plugin="dedup",state="ids"} 256`,
+		`klamm_state_up{state="ids"} 0`,
+		`klamm_state_up{state="shared"} 1`,
+		`klamm_state_failures_total{state="ids"} 2`,
+		`klamm_state_restored_ids_total{state="ids"} 11`,
+		`klamm_state_restore_seconds_total{state="ids"} 1.5`,
+		`klamm_state_restoring_partitions{state="ids"} 2`,
+		`klamm_state_restore_lag{state="ids"} 9`,
+		`klamm_state_backend_bytes{state="shared"} 900`,
+		`klamm_state_unsynced_bytes{state="shared"} 100`,
+		`klamm_state_behind_bytes{state="shared"} 70`,
+		`klamm_state_lapsed_total{state="shared"} 3`,
+		`klamm_state_forgotten_total{state="shared"} 8`,
 		`klamm_build_info{go="go1",version="1.2.3"} 1`,
 	} {
 		if !strings.Contains(got, want+"\n") {
@@ -117,6 +153,63 @@ func TestProducerDoc(t *testing.T) {
 	for _, name := range names {
 		if !strings.Contains(got, "# TYPE "+name+" ") {
 			t.Errorf("docs/producer.md names %s, which does not exist", name)
+		}
+	}
+}
+
+var rewrite = flag.Bool("rewrite", false, "write docs/metrics.md anew")
+
+const metricsDoc = "../../docs/metrics.md"
+
+// TestDoc: docs/metrics.md lists what there is, and what other pages name is there.
+func TestDoc(t *testing.T) {
+	families, err := used().registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	known := map[string]bool{}
+	for _, f := range families {
+		name := f.GetName()
+		if !strings.HasPrefix(name, "klamm_") {
+			continue // Go's, and the process's
+		}
+		known[name] = true
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, "`"+l.GetName()+"`")
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", name, strings.ToLower(f.GetType().String()), strings.Join(labels, " "), f.GetHelp())
+	}
+	const own = 8 // of New
+	if len(known) != len(allDescs)+own {
+		t.Errorf("the sample has %d of %d metrics", len(known), len(allDescs)+own)
+	}
+	text, err := os.ReadFile(metricsDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(text), "| `klamm_")
+	if want := before + table.String(); want != string(text) {
+		if !*rewrite {
+			t.Error("docs/metrics.md is not what there is: go test ./internal/metrics -run TestDoc -rewrite")
+		} else if err := os.WriteFile(metricsDoc, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) < 5 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for _, page := range append(pages, "../../README.md", "../../RATIONALE.md", "../../CHANGELOG.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile("`klamm_(records|dlq|plugin|consumer|dedup|state|producer|build)_[a-z_]+").FindAllString(string(text), -1) {
+			if name = name[1:]; !known[name] {
+				t.Errorf("%s names %s, which does not exist", filepath.Base(page), name)
+			}
 		}
 	}
 }

@@ -249,7 +249,10 @@ func (m *transactions) trouble(k *coordinator, what string, err error, pause tim
 }
 
 // answered notes that a control request succeeded.
-func (m *transactions) answered() { m.failures, m.retryAt = 0, 0 }
+func (m *transactions) answered() {
+	m.failures, m.retryAt = 0, 0
+	m.p.stuck.Store(nil)
+}
 
 // fatal ends the producer, for an error that is no other's. A fencing names what
 // was fenced.

@@ -56,6 +56,7 @@ func (p *Pipeline) askProducerID() {
 		id, epoch, err := p.net.producerID(ctx)
 		cancel()
 		if err == nil {
+			p.stuck.Store(nil)
 			p.identity.now.Store(&stamp{id, epoch})
 			p.log.Debug("producer id assigned", slog.Int64("producer_id", id), slog.Int("epoch", int(epoch)))
 			p.kickAll()

@@ -63,7 +63,8 @@ type Pipeline struct {
 	// stop is why the pipeline writes nothing any more: a fatal error, or Close
 	// ran out of time. nil while it works.
 	stop atomic.Pointer[error]
-	// stuck is why there is no producer id yet.
+	// stuck is why there is no producer id yet, or why the coordinator has not
+	// done what it was last asked; nil once that is over.
 	stuck atomic.Pointer[error]
 	// incomplete is how many batches have not been completed.
 	incomplete atomic.Int64

@@ -42,7 +42,6 @@ func (m *transactions) initProducerID() {
 	}
 	r := resp.(*kmsg.InitProducerIDResponse)
 	m.answered()
-	m.p.stuck.Store(nil)
 	m.adopt(r.ProducerID, r.ProducerEpoch)
 	m.implicit.Store(m.home.implicit)
 	m.mu.Lock()
