@@ -8,36 +8,16 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/klamm-io/klamm/bench/internal/rows"
+	"github.com/klamm-io/klamm/bench/internal/command"
+	"github.com/klamm-io/klamm/bench/internal/jobs"
 )
 
 func main() {
-	if len(os.Args) > 2 {
-		switch os.Args[1] {
-		case jobCommand:
-			os.Exit(serveJob(os.Args[2], os.Stdin, os.Stdout, os.Stderr))
-		case brokerCommand:
-			os.Exit(serveBroker(os.Args[2], os.Stdin, os.Stdout, os.Stderr))
-		}
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-		}
-		os.Exit(1)
-	}
+	command.Main(run, map[string]command.Serve{jobCommand: serveJob, brokerCommand: serveBroker})
 }
 
 // options are what the command line says.
@@ -58,19 +38,8 @@ type options struct {
 var allJobs = []string{"klamm-c", "klamm-go", "klamm-kafka", "franz-go", "redis", "read-klamm", "read-franz-go", "read-sarama"}
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
-	f := flag.NewFlagSet("pipeline", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	output := f.String("output", "table", "table or json, one object a row")
-	quick := f.Bool("quick", false, "fewer records and rounds, and no kills; under 3 minutes")
-	f.Func("jobs", "with commas; default "+strings.Join(allJobs, ","), func(text string) error {
-		o.jobs = strings.Split(text, ",")
-		for _, name := range o.jobs {
-			if !slices.Contains(allJobs, name) {
-				return fmt.Errorf("there are %s", strings.Join(allJobs, ", "))
-			}
-		}
-		return nil
-	})
+	f := command.NewFlags("pipeline", "fewer records and rounds, and no kills; a minute or two", stderr)
+	f.List(&o.jobs, "jobs", allJobs)
 	f.IntVar(&o.records, "records", 0, "records of a round; default 1,000,000, with --quick 500,000")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds of each figure; default 5, with --quick 3")
 	f.IntVar(&o.rate, "rate", 2000, "records a second in the round for delays; 0 leaves it out")
@@ -81,40 +50,18 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	}
-	if o.json = *output == "json"; !o.json && *output != "table" {
-		return o, fmt.Errorf("--output %q: want table or json", *output)
-	}
-	o.fill(*quick)
-	if o.rounds < 1 || o.partitions < 1 || o.records < 100 || o.rate < 0 {
-		return o, errors.New("--rounds and --partitions must be above 0, --records 100 or more, and --rate not below 0")
-	}
-	return o, nil
-}
-
-// fill sets what the command line left open.
-func (o *options) fill(quick bool) {
-	set := func(n *int, open, full, short int) {
-		if *n != open {
-			return
-		}
-		if *n = full; quick {
-			*n = short
-		}
-	}
-	set(&o.records, 0, 1_000_000, 500_000)
-	set(&o.rounds, 0, 5, 3)
-	set(&o.kills, -1, 20, 0)
-	if o.rateTime == 0 {
-		if o.rateTime = 10 * time.Second; quick {
-			o.rateTime = 3 * time.Second
-		}
-	}
+	o.json = f.JSON
+	command.Fill(f, &o.records, 0, 1_000_000, 500_000)
+	command.Fill(f, &o.rounds, 0, 5, 3)
+	command.Fill(f, &o.kills, -1, 20, 0)
+	command.Fill(f, &o.rateTime, 0, 10*time.Second, 3*time.Second)
 	if o.jobs == nil {
 		o.jobs = allJobs
 	}
+	if o.rounds < 1 || o.partitions < 1 || o.partitions > jobs.PartitionsMax || o.records < 100 || o.rate < 0 {
+		return o, fmt.Errorf("--rounds and --partitions must be above 0, --partitions %d at most, --records 100 or more, and --rate not below 0", jobs.PartitionsMax)
+	}
+	return o, nil
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -126,8 +73,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.json {
-		return rows.WriteJSON(stdout, measured)
-	}
-	return writeTable(stdout, measured)
+	return command.Write(o.json, stdout, measured, writeTable)
 }

@@ -205,8 +205,7 @@ func (b *bench) round(ctx context.Context, c *contender) error {
 	if err != nil {
 		return err
 	}
-	stop := time.AfterFunc(roundLimit, func() { _ = p.Kill() })
-	defer stop.Stop()
+	defer p.Limit(roundLimit)()
 	var r report
 	if err := p.Call(struct{}{}, &r); err != nil {
 		return err

@@ -121,3 +121,22 @@ func TestParse(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestAllReaders has each reader read each record once, in order; it ends the run
+// where one does not.
+func TestAllReaders(t *testing.T) {
+	o := options{jobs: []string{"read-klamm", "read-franz-go", "read-sarama"}, records: 4000, rounds: 1, partitions: 3}
+	var log bytes.Buffer
+	measured, err := measure(context.Background(), o, &log)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &log)
+	}
+	for _, r := range measured {
+		if !(r.Rate > 0) || !(r.CPU > 0) {
+			t.Errorf("figures are missing: %+v", r)
+		}
+	}
+	if len(measured) != len(o.jobs) {
+		t.Errorf("%d rows, want %d", len(measured), len(o.jobs))
+	}
+}

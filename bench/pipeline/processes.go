@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime/pprof"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/klamm-io/klamm/bench/internal/child"
+	"github.com/klamm-io/klamm/bench/internal/command"
 	"github.com/klamm-io/klamm/bench/internal/drive"
 	"github.com/klamm-io/klamm/bench/internal/jobs"
 	"github.com/klamm-io/klamm/host"
@@ -43,15 +43,7 @@ func serveBroker(arg string, in io.Reader, out, stderr io.Writer) int {
 		_, err = io.Copy(io.Discard, in)
 		return errors.Join(err, b.Close())
 	}()
-	return failed(err, stderr)
-}
-
-func failed(err error, stderr io.Writer) int {
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
+	return command.Failed(err, stderr)
 }
 
 // report is what a job says when it is done.
@@ -90,7 +82,7 @@ func serveJob(arg string, in io.Reader, out, stderr io.Writer) int {
 		r, err := timed(ctx, job, cfg.Profile)
 		return errors.Join(err, answers.Encode(r), job.Close())
 	}()
-	return failed(err, stderr)
+	return command.Failed(err, stderr)
 }
 
 func ended(err error) error {
@@ -116,10 +108,15 @@ func timed(ctx context.Context, job jobs.Job, profile string) (r report, err err
 	if err := job.Run(ctx); err != nil {
 		r.Err = err.Error()
 	}
-	r.Seconds, r.CPU = time.Since(began).Seconds(), drive.CPUSeconds()-cpu
+	r.CPU = drive.CPUSeconds() - cpu
+	ended := time.Now()
 	if e, ok := job.(jobs.Ender); ok && e.Ended().After(began) {
-		r.Seconds = e.Ended().Sub(began).Seconds()
+		ended = e.Ended()
 	}
+	if b, ok := job.(jobs.Beginner); ok && b.Began().After(began) {
+		began = b.Began()
+	}
+	r.Seconds = ended.Sub(began).Seconds()
 	return r, nil
 }
 

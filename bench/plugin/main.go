@@ -7,16 +7,14 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/klamm-io/klamm/bench/internal/command"
 	"github.com/klamm-io/klamm/bench/internal/guests"
 	"github.com/klamm-io/klamm/bench/internal/ops"
 	"github.com/klamm-io/klamm/bench/internal/rounds"
@@ -24,16 +22,7 @@ import (
 	"github.com/klamm-io/klamm/bench/internal/workload"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if err != flag.ErrHelp {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-		}
-		os.Exit(1)
-	}
-}
+func main() { command.Main(run, nil) }
 
 // options are what the command line says.
 type options struct {
@@ -43,33 +32,21 @@ type options struct {
 }
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
-	f := flag.NewFlagSet("plugin", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	output := f.String("output", "table", "table or json, one object a row")
-	quick := f.Bool("quick", false, "guests in C and Go and values of 200 B only; under 2 minutes")
+	f := command.NewFlags("plugin", "guests in C and Go and values of 200 B only; under 2 minutes", stderr)
 	langs := f.String("guest", "", "languages of guests, with commas; default all")
 	names := f.String("op", "", "operations, with commas; default all")
-	f.Func("batch", "sizes of batches that divide 512, with commas; default 1,8,64,512", numbers(&o.plan.batches, func(n int) bool { return n > 0 && workload.RingLen%n == 0 }))
-	f.Func("size", "bytes of values from 128 on, with commas; default 200,1024,10240", numbers(&o.plan.sizes, func(n int) bool { return n >= workload.SizeMin && n <= 64<<10 }))
+	f.Numbers(&o.plan.batches, "batch", "sizes of batches that divide 512, with commas; default 1,8,64,512", func(n int) bool { return n > 0 && workload.RingLen%n == 0 })
+	f.Numbers(&o.plan.sizes, "size", "bytes of values from 128 on, with commas; default 200,1024,10240", func(n int) bool { return n >= workload.SizeMin && n <= 64<<10 })
 	f.IntVar(&o.plan.rounds.Rounds, "rounds", 0, "rounds of each figure; default 21, at least 5")
 	f.DurationVar(&o.plan.rounds.Time, "time", 0, "about how long each round of each contender takes; default 5ms")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	}
-	switch *output {
-	case "json":
-		o.json = true
-	case "table":
-	default:
-		return o, fmt.Errorf("--output %q: want table or json", *output)
-	}
+	o.json = f.JSON
 	if r := &o.plan.rounds.Rounds; *r != 0 {
 		*r = max(*r, rounds.RoundsMin)
 	}
-	o.fill(*quick)
+	o.fill(f.Quick)
 	return o, o.narrow(*langs, *names)
 }
 
@@ -88,21 +65,6 @@ func (o *options) fill(quick bool) {
 		o.plan.sizes = []int{200}
 	default:
 		o.plan.sizes = []int{200, 1 << 10, 10 << 10}
-	}
-}
-
-// numbers parses a list for a flag.
-func numbers(to *[]int, valid func(int) bool) func(string) error {
-	return func(text string) error {
-		*to = nil
-		for field := range strings.SplitSeq(text, ",") {
-			n, err := strconv.Atoi(field)
-			if err != nil || !valid(n) {
-				return fmt.Errorf("%q does not do", field)
-			}
-			*to = append(*to, n)
-		}
-		return nil
 	}
 }
 
@@ -151,10 +113,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.json {
-		return rows.WriteJSON(stdout, measured)
-	}
-	return rows.WriteTables(stdout, measured)
+	return command.Write(o.json, stdout, measured, rows.WriteTables)
 }
 
 // cacheDir is where guests that were built are kept; "" keeps none.

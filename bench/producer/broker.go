@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/klamm-io/klamm/bench/internal/child"
+	"github.com/klamm-io/klamm/bench/internal/command"
 	"github.com/klamm-io/klamm/bench/internal/sink"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/internal/broker"
@@ -57,11 +57,7 @@ func serveBroker(arg string, in io.Reader, out, stderr io.Writer) int {
 		}
 		return errors.Join(serveSink(b, bufio.NewScanner(in), answers), b.Close())
 	}()
-	if err != nil {
-		fmt.Fprintln(stderr, "broker:", err)
-		return 1
-	}
-	return 0
+	return command.Failed(err, stderr)
 }
 
 func serveSink(b *sink.Broker, lines *bufio.Scanner, answers *json.Encoder) error {

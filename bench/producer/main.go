@@ -9,39 +9,15 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/klamm-io/klamm/bench/internal/clients"
-	"github.com/klamm-io/klamm/bench/internal/drive"
+	"github.com/klamm-io/klamm/bench/internal/command"
 	"github.com/klamm-io/klamm/bench/internal/records"
-	"github.com/klamm-io/klamm/bench/internal/rows"
 )
 
 func main() {
-	if len(os.Args) > 2 {
-		switch os.Args[1] {
-		case driveCommand:
-			drive.Main(clients.Open)
-		case brokerCommand:
-			os.Exit(serveBroker(os.Args[2], os.Stdin, os.Stdout, os.Stderr))
-		}
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-		}
-		os.Exit(1)
-	}
+	command.Main(run, map[string]command.Serve{driveCommand: serveClient, brokerCommand: serveBroker})
 }
 
 // options are what the command line says.
@@ -68,14 +44,11 @@ var (
 )
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
-	f := flag.NewFlagSet("producer", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	output := f.String("output", "table", "table or json, one object a row")
-	quick := f.Bool("quick", false, "100 B without compression, and zstd, with shorter rounds; under 5 minutes")
-	f.Func("clients", "with commas; default "+strings.Join(allClients, ","), list(&o.clients, allClients))
-	f.Func("plugins", "with commas; default "+strings.Join(allPlugins, ","), list(&o.plugins, allPlugins))
-	f.Func("codecs", "with commas; default "+strings.Join(allCodecs, ","), list(&o.codecs, allCodecs))
-	f.Func("sizes", "bytes of key and value, with commas; default 100,1024", numbers(&o.sizes, records.KeyLen+2))
+	f := command.NewFlags("producer", "100 B without compression, and zstd, with shorter rounds; under 5 minutes", stderr)
+	f.List(&o.clients, "clients", allClients)
+	f.List(&o.plugins, "plugins", allPlugins)
+	f.List(&o.codecs, "codecs", allCodecs)
+	f.Numbers(&o.sizes, "sizes", "bytes of key and value, with commas; default 100,1024", func(n int) bool { return n >= records.KeyLen+2 })
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of each figure")
 	f.DurationVar(&o.time, "time", 0, "about how long a round of each client takes; default 1s")
 	f.IntVar(&o.rate, "rate", 20_000, "records a second in rounds for latency; 0 leaves them out")
@@ -86,75 +59,34 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	}
-	if o.json = *output == "json"; !o.json && *output != "table" {
-		return o, fmt.Errorf("--output %q: want table or json", *output)
-	}
 	if o.rounds < 1 || o.partitions < 1 || o.rate < 0 {
 		return o, errors.New("--rounds and --partitions must be above 0, and --rate not below")
 	}
-	o.fill(*quick)
+	o.json = f.JSON
+	o.fill(f)
 	return o, nil
 }
 
 // fill sets what the command line left open.
-func (o *options) fill(quick bool) {
-	set := func(d *time.Duration, full, short time.Duration) {
-		if *d != 0 {
+func (o *options) fill(f *command.Flags) {
+	o.warm = 200_000
+	command.Fill(f, &o.time, 0, time.Second, 300*time.Millisecond)
+	command.Fill(f, &o.rateTime, 0, 2*time.Second, 500*time.Millisecond)
+	fill := func(to *[]string, full, quick []string) {
+		if *to != nil {
 			return
 		}
-		if *d = full; quick {
-			*d = short
+		if *to = full; f.Quick {
+			*to = quick
 		}
 	}
-	o.warm = 200_000
-	set(&o.time, time.Second, 300*time.Millisecond)
-	set(&o.rateTime, 2*time.Second, 500*time.Millisecond)
-	if o.clients == nil {
-		o.clients = allClients
-	}
-	if o.plugins == nil {
-		o.plugins = allPlugins
-	}
+	fill(&o.clients, allClients, allClients)
+	fill(&o.plugins, allPlugins, allPlugins)
+	fill(&o.codecs, allCodecs, []string{"none", "zstd"})
 	if o.sizes == nil {
-		o.sizes = []int{100, 1024}
-		if quick {
-			o.sizes = []int{100}
+		if o.sizes = []int{100, 1024}; f.Quick {
+			o.sizes = o.sizes[:1]
 		}
-	}
-	if o.codecs == nil {
-		o.codecs = allCodecs
-		if quick {
-			o.codecs = []string{"none", "zstd"}
-		}
-	}
-}
-
-func list(to *[]string, known []string) func(string) error {
-	return func(text string) error {
-		*to = strings.Split(text, ",")
-		for _, name := range *to {
-			if !slices.Contains(known, name) {
-				return fmt.Errorf("there are %s", strings.Join(known, ", "))
-			}
-		}
-		return nil
-	}
-}
-
-func numbers(to *[]int, least int) func(string) error {
-	return func(text string) error {
-		*to = nil
-		for field := range strings.SplitSeq(text, ",") {
-			n, err := strconv.Atoi(field)
-			if err != nil || n < least {
-				return fmt.Errorf("%q is no number from %d on", field, least)
-			}
-			*to = append(*to, n)
-		}
-		return nil
 	}
 }
 
@@ -167,8 +99,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.json {
-		return rows.WriteJSON(stdout, measured)
-	}
-	return writeTable(stdout, measured)
+	return command.Write(o.json, stdout, measured, writeTable)
 }

@@ -18,6 +18,11 @@ import (
 // driveCommand is the hidden command that drives a client.
 const driveCommand = "drive-client"
 
+func serveClient(string, io.Reader, io.Writer, io.Writer) int {
+	drive.Main(clients.Open)
+	return 0
+}
+
 // contender is a client with its plugins, in a process that lives for all
 // rounds of one size and codec.
 type contender struct {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"time"
 )
 
 // The client has a core for itself, and so has the broker. Whoever asks them
@@ -92,6 +93,13 @@ func (p *Process) Kill() error {
 	err := p.cmd.Process.Kill()
 	_ = p.cmd.Wait() // it was killed, which is what it would say
 	return err
+}
+
+// Limit kills the child after d, so that whoever waits for its answer does not wait for
+// ever. The function that it returns takes the limit back.
+func (p *Process) Limit(d time.Duration) (lift func()) {
+	t := time.AfterFunc(d, func() { _ = p.cmd.Process.Kill() }) // whoever waits for it sees its end
+	return func() { t.Stop() }
 }
 
 // Send sends a line.

@@ -37,7 +37,11 @@ func (j *franzJob) Run(ctx context.Context) error {
 		if err := j.session.Begin(); err != nil {
 			return err
 		}
-		n, err := j.fill(ctx)
+		written := kgo.AbortingFirstErrPromise(j.session.Client())
+		n, err := j.fill(ctx, written)
+		if err == nil { // a record may fail after the last poll too
+			err = errors.Join(j.session.Client().Flush(context.WithoutCancel(ctx)), written.Err())
+		}
 		commit := kgo.TryCommit
 		if err != nil {
 			commit = kgo.TryAbort
@@ -60,14 +64,9 @@ func (j *franzJob) Run(ctx context.Context) error {
 }
 
 // fill handles records until it is time to commit.
-func (j *franzJob) fill(ctx context.Context) (n int64, err error) {
+func (j *franzJob) fill(ctx context.Context, written *kgo.FirstErrPromise) (n int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitEvery)
 	defer cancel()
-	promise := func(_ *kgo.Record, e error) {
-		if e != nil && err == nil && !errors.Is(e, context.Canceled) {
-			err = e
-		}
-	}
 	for ctx.Err() == nil {
 		fetches := j.session.PollFetches(ctx)
 		if err := fetches.Err(); err != nil && ctx.Err() == nil {
@@ -82,7 +81,7 @@ func (j *franzJob) fill(ctx context.Context) (n int64, err error) {
 			}
 			j.seen[id] = struct{}{}
 			j.claimed = append(j.claimed, id)
-			j.session.Produce(context.Background(), &kgo.Record{Topic: j.out, Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp}, promise)
+			j.session.Produce(context.Background(), &kgo.Record{Topic: j.out, Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp}, written.Promise())
 		}
 		if j.left.on && n >= j.left.left.Load() {
 			break

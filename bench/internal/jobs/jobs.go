@@ -42,10 +42,32 @@ type Ender interface {
 	Ended() time.Time
 }
 
+// Beginner is a job that is timed from its first record, since what comes before, as
+// the balance of its group, weighs more in its few records than in those of others.
+type Beginner interface {
+	Began() time.Time
+}
+
+// PartitionsMax is how many partitions an input may have.
+const PartitionsMax = 1024
+
+// sequence sees to it that each record of an input is read once, in the order of
+// its partition. Partitions may be read at the same time.
+type sequence struct{ next [PartitionsMax]int64 }
+
+func (s *sequence) see(partition int32, offset int64) error {
+	if want := s.next[partition]; offset != want {
+		return fmt.Errorf("partition %d: read offset %d after offset %d", partition, offset, want-1)
+	}
+	s.next[partition]++
+	return nil
+}
+
 // stamp is a moment that several goroutines may set.
 type stamp struct{ at atomic.Int64 }
 
 func (s *stamp) now()             { s.at.Store(time.Now().UnixNano()) }
+func (s *stamp) once()            { s.at.CompareAndSwap(0, time.Now().UnixNano()) }
 func (s *stamp) Ended() time.Time { return time.Unix(0, s.at.Load()) }
 
 // Open sets a job up.

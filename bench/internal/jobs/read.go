@@ -3,6 +3,8 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -23,6 +25,7 @@ type klammReader struct {
 	host     *host.Host
 	consumer *host.Consumer
 	left     *counted
+	order    sequence
 	stamp
 }
 
@@ -41,6 +44,9 @@ func openKlammReader(cfg Config) (Job, error) {
 func (j *klammReader) Run(ctx context.Context) error {
 	err := j.consumer.Run(ctx, func(_ context.Context, rec *klamm.Record) error {
 		touched += len(rec.Value)
+		if err := j.order.see(rec.Partition, rec.Offset); err != nil {
+			return err
+		}
 		if j.left.handled(1) {
 			j.now()
 			return errEnough
@@ -60,6 +66,7 @@ func (j *klammReader) Close() error {
 type franzReader struct {
 	client *kgo.Client
 	left   *counted
+	order  sequence
 }
 
 func openFranzReader(cfg Config) (Job, error) {
@@ -67,7 +74,7 @@ func openFranzReader(cfg Config) (Job, error) {
 		kgo.SeedBrokers(cfg.Brokers...), kgo.ConsumerGroup(cfg.Group), kgo.ConsumeTopics(cfg.In),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 	)
-	return &franzReader{cl, newCounted(cfg.Records)}, err
+	return &franzReader{client: cl, left: newCounted(cfg.Records)}, err
 }
 
 func (j *franzReader) Run(ctx context.Context) error {
@@ -77,7 +84,11 @@ func (j *franzReader) Run(ctx context.Context) error {
 			return err
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
-			touched += len(it.Next().Value)
+			r := it.Next()
+			touched += len(r.Value)
+			if err := j.order.see(r.Partition, r.Offset); err != nil {
+				return err
+			}
 			if j.left.handled(1) {
 				return nil
 			}
@@ -89,10 +100,11 @@ func (j *franzReader) Run(ctx context.Context) error {
 func (j *franzReader) Close() error { j.client.Close(); return nil }
 
 type saramaReader struct {
-	group sarama.ConsumerGroup
-	in    string
-	left  *counted
-	done  chan struct{}
+	group  sarama.ConsumerGroup
+	in     string
+	left   *counted
+	order  sequence
+	cancel context.CancelCauseFunc
 	stamp
 }
 
@@ -103,33 +115,47 @@ func openSaramaReader(cfg Config) (Job, error) {
 	sc.Consumer.IsolationLevel = sarama.ReadCommitted
 	sc.Consumer.MaxWaitTime = 500 * time.Millisecond
 	g, err := sarama.NewConsumerGroup(cfg.Brokers, cfg.Group, sc)
-	return &saramaReader{group: g, in: cfg.In, left: newCounted(cfg.Records), done: make(chan struct{})}, err
+	return &saramaReader{group: g, in: cfg.In, left: newCounted(cfg.Records)}, err
 }
 
+// Run ends by cancelling its session, with errEnough or with what went wrong.
 func (j *saramaReader) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() { <-j.done; cancel() }()
+	ctx, j.cancel = context.WithCancelCause(ctx)
+	defer j.cancel(nil)
 	err := j.group.Consume(ctx, []string{j.in}, j)
-	if ctx.Err() != nil {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errEnough):
 		return nil
+	case cause != nil:
+		return cause
+	case err != nil:
+		return err
 	}
-	return err
+	return fmt.Errorf("the session ended with %d records left", j.left.left.Load())
 }
 
 func (j *saramaReader) Setup(sarama.ConsumerGroupSession) error   { return nil }
 func (j *saramaReader) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
 func (j *saramaReader) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	bytes := 0
 	for m := range claim.Messages() {
-		_ = len(m.Value)
+		bytes += len(m.Value)
+		if err := j.order.see(m.Partition, m.Offset); err != nil {
+			j.cancel(err)
+			return err
+		}
 		s.MarkMessage(m, "")
 		if j.left.left.Add(-1) == 0 {
 			j.now()
-			close(j.done)
+			j.cancel(errEnough)
 		}
 	}
+	read.Add(int64(bytes))
 	return nil
 }
+
+// read is touched of readers with several goroutines.
+var read atomic.Int64
 
 func (j *saramaReader) Close() error { return j.group.Close() }

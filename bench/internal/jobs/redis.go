@@ -18,9 +18,13 @@ type redisJob struct {
 	redis    *redis.Client
 	in, out  string
 	left     *counted
+	first    stamp // when the first record came
 	stamp
 	stop atomic.Pointer[context.CancelFunc]
 }
+
+// Began implements Beginner.
+func (j *redisJob) Began() time.Time { return j.first.Ended() }
 
 func openRedis(cfg Config) (Job, error) {
 	sc := sarama.NewConfig()
@@ -53,6 +57,7 @@ func (j *redisJob) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
 func (j *redisJob) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	for m := range claim.Messages() {
+		j.first.once()
 		fresh, err := j.redis.SetNX(s.Context(), j.out+":"+string(m.Key), 1, time.Hour).Result()
 		if err != nil {
 			return err
