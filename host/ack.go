@@ -467,6 +467,10 @@ func (a *acknowledger) finish(work []completed) {
 	a.notes, a.freed = a.notes[:0], a.freed[:0]
 	var outcomes [klamm.Failed + 1]int
 	for i := range work {
+		if handedBack(work[i].result.Err) {
+			a.p.tally.accept(-1)
+			continue
+		}
 		outcomes[work[i].result.Outcome]++
 	}
 	for outcome, n := range outcomes {

@@ -200,11 +200,7 @@ func resolveSeat(r state.Resolution) bool {
 // settle tells the ledger what became of a record outside of the Producer, and
 // completes those that waited for it.
 func (h *Host) settle(ref state.Ref, s state.Settlement) {
-	for _, r := range h.ledger.Settle(ref, s) {
-		if !resolveSeat(r) {
-			h.producers.completeWaiter(r)
-		}
-	}
+	h.producers.complete(h.ledger.Settle(ref, s))
 }
 
 // Completion is the end of one record.

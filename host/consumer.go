@@ -22,8 +22,9 @@ import (
 //
 // Its methods are safe for concurrent use.
 type Consumer struct {
-	h *Host
-	c *consumption
+	h           *Host
+	c           *consumption
+	deadLetters string // topic; "": none
 }
 
 // Handler handles one record. The record, its headers and their bytes are its own
@@ -46,35 +47,67 @@ func (h *Host) Consumer(topics ...string) (*Consumer, error) {
 		return nil, err
 	}
 	c.manual = every == 0
-	return &Consumer{h: h, c: c}, nil
+	c.retry = retryPolicy{cfg.Retries, cfg.RetryBackoff.Std(), cfg.RetryBackoffMax.Std()}
+	c.judgeAll = func() {} // it was when it was read
+	return &Consumer{h: h, c: c, deadLetters: cfg.DeadLetterTopic}, nil
 }
 
 // Run joins the group and calls f with every record that on_consume lets pass,
-// one at a time, in the order of each partition, until ctx ends or f fails. An
-// error of f ends Run with that error: its record is not committed and is read
-// again. A record that a plugin failed goes to the plugin's dead-letter topic
-// where its policy says so; otherwise it ends Run too, so that it is not lost.
+// one at a time, in the order of each partition, until ctx ends or f fails. A
+// record that f or a plugin failed is tried again so many times as [consumer]
+// retries says, after pauses in which other partitions go on, and then goes to
+// [consumer] dead_letter_topic, or to the plugin's. Without one the error ends Run,
+// with its record not committed, so that it is read again.
 //
 // Run is called once.
 func (c *Consumer) Run(ctx context.Context, f Handler) error {
 	c.c.deliver = func(ctx context.Context, d *delivery, it *interceptor.Item) error {
 		switch it.Outcome {
 		case klamm.DeadLettered:
-			return c.h.producer.sendDeadLetter(ctx, c.h.chains.bare, it, d.done, d.fail)
+			return c.sendDeadLetter(ctx, d, it)
 		case klamm.Failed:
-			return fmt.Errorf("consume %s/%d@%d: %w", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err)
+			return c.putAside(ctx, d, it, fmt.Errorf("consume %s/%d@%d: %w", it.Record.Topic, it.Record.Partition, it.Record.Offset, it.Err))
 		}
-		rec := d.read
-		if rec == nil {
-			rec = &it.Record
-		}
-		if err := f(ctx, rec); err != nil {
-			return err
-		}
-		d.done(klamm.Result{Outcome: klamm.Written})
-		return nil
+		return c.handle(ctx, d, it, f)
 	}
 	return c.c.run(ctx)
+}
+
+func (c *Consumer) handle(ctx context.Context, d *delivery, it *interceptor.Item, f Handler) error {
+	rec := d.read
+	if rec == nil {
+		rec = &it.Record
+	}
+	if d.again != nil || c.deadLetters != "" {
+		rec = cloneRecord(d.keep(it)) // f may change its own
+	}
+	err := f(ctx, rec)
+	switch {
+	case err == nil:
+		d.done(klamm.Result{Outcome: klamm.Written})
+		return nil
+	case ctx.Err() != nil:
+		return err // that may be why
+	case d.again != nil && d.pr.retry.holds(d, failing):
+		d.pr.retry.keep(retryRecord{d: d})
+		return nil
+	case c.deadLetters == "":
+		return err
+	}
+	return c.putAside(ctx, d, &interceptor.Item{Record: *d.read, Reason: err.Error(), Handled: true, Failures: d.failures()}, err)
+}
+
+// putAside sends a record to the consumer's dead-letter topic, where it has one.
+func (c *Consumer) putAside(ctx context.Context, d *delivery, it *interceptor.Item, err error) error {
+	if c.deadLetters == "" {
+		return err
+	}
+	it.Outcome, it.DeadLetterTopic = klamm.DeadLettered, c.deadLetters
+	return c.sendDeadLetter(ctx, d, it)
+}
+
+func (c *Consumer) sendDeadLetter(ctx context.Context, d *delivery, it *interceptor.Item) error {
+	return c.h.producer.sendDeadLetter(ctx, c.h.chains.bare, it, d.done, d.fail)
 }
 
 // Commit commits the offsets of all records handled so far and waits for the

@@ -131,6 +131,7 @@ func (c *consumption) Sought(tp klamm.TopicPartition, offset int64, forget func(
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
 	defer cancel()
+	old.retry.close()
 	awaitDrained(ctx, old)
 	c.mu.Lock()
 	forget()

@@ -62,6 +62,13 @@ type consumption struct {
 
 	sheets *sheets // of a copy
 
+	retry   retryPolicy
+	retries atomic.Int64 // records that were held to be tried again
+	// judgeAll has what was delivered judged, where plugins do that later.
+	judgeAll func()
+	// reading ends when run does.
+	reading context.Context
+
 	// plain is that no plugin sees what is read: records need no block then, and
 	// are delivered as they were fetched.
 	plain bool
@@ -97,6 +104,7 @@ func (c *consumption) run(ctx context.Context) error {
 	}
 	ctx, c.stop = context.WithCancelCause(ctx)
 	defer c.stop(nil)
+	c.reading = ctx
 	committer := make(chan struct{})
 	go func() { defer close(committer); c.commitLoop(ctx) }()
 	err := c.group.Run(ctx)
@@ -161,6 +169,7 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 // reads what is not committed.
 func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	c.log.Info("partitions revoked", "group", c.name, "partitions", fmt.Sprint(parts), "lost", lost)
+	c.eachOf(parts, func(pr *progress) { pr.retry.close() })
 	if c.beforeRevoke != nil {
 		c.beforeRevoke(parts, lost)
 	}
@@ -254,6 +263,18 @@ func (c *consumption) followed() iter.Seq[*progress] {
 	}
 }
 
+// eachOf calls f with those of the partitions that are followed.
+func (c *consumption) eachOf(parts map[string][]int32, f func(*progress)) {
+	for _, tp := range told(parts) {
+		c.mu.Lock()
+		pr := c.parts[tp]
+		c.mu.Unlock()
+		if pr != nil {
+			f(pr)
+		}
+	}
+}
+
 func (c *consumption) take(parts map[string][]int32) map[klamm.TopicPartition]*progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -287,6 +308,11 @@ func (c *consumption) Lent(ctx context.Context, tp klamm.TopicPartition, recs []
 		return nil // revoked meanwhile; its next owner reads these again
 	}
 	pr.sawHighWater(highWatermark)
+	if pr.retry != nil {
+		if err := pr.retry.wait(ctx); err != nil {
+			return nil // taken away, or the end: these are read again
+		}
+	}
 	if c.gate != nil {
 		if err := c.gate(ctx); err != nil {
 			return err
@@ -331,6 +357,7 @@ func (c *consumption) Lent(ctx context.Context, tp klamm.TopicPartition, recs []
 	defer stop()
 	all, left := newParcel(len(b.Items)), len(b.Items)
 	defer func() { all.ended(left) }()
+	again := all.retrials(pr, len(recs), loan)
 	for i := range b.Items {
 		if err := ctx.Err(); err != nil { // what is not delivered yet is read again
 			c.passOver(tp, b.Items[i:], err)
@@ -343,6 +370,10 @@ func (c *consumption) Lent(ctx context.Context, tp klamm.TopicPartition, recs []
 		d, it := &all.deliveries[i], &b.Items[i]
 		left--
 		d.begin(pr, recs[i].Offset)
+		if again != nil {
+			d.again = &again[i]
+			d.again.fetched, d.again.ref = &recs[i], state.Ref(it.Ref)
+		}
 		if it.Claimed {
 			d.ref = state.Ref(it.Ref)
 		}
@@ -363,6 +394,7 @@ func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.R
 	}
 	all, left := newParcel(len(recs)), len(recs)
 	defer func() { all.ended(left) }()
+	again := all.retrials(pr, len(recs), loan)
 	for i := range recs {
 		if pr.sought.Load() || ctx.Err() != nil { // what is not delivered yet is read again
 			return nil
@@ -371,6 +403,9 @@ func (c *consumption) straight(ctx context.Context, pr *progress, recs []klamm.R
 		left--
 		d.begin(pr, recs[i].Offset)
 		d.read = &recs[i]
+		if again != nil {
+			d.again = &again[i]
+		}
 		if err := c.one(deliver, d, &c.lane.item); err != nil {
 			return err
 		}
@@ -390,7 +425,7 @@ func (c *consumption) straightAll(ctx, deliver context.Context, pr *progress, re
 		all.borrow(loan) // a record is needed until it is known what became of it
 		for i := range n {
 			d := &all.deliveries[i]
-			d.pr, d.offset, d.ref, d.read = pr, recs[i].Offset, 0, &recs[i]
+			d.pr, d.offset, d.ref, d.read, d.again = pr, recs[i].Offset, 0, &recs[i], nil
 		}
 		pr.beginAll(all.deliveries)
 		c.tally.accept(n)
@@ -414,7 +449,18 @@ func (c *consumption) takeBack(pr *progress, of *parcel, n int) {
 func (c *consumption) newProgress(tp klamm.TopicPartition) *progress {
 	pr := newProgress()
 	pr.c, pr.tp = c, tp
+	if c.retry.most > 0 {
+		pr.retry = &retryHold{pr: pr, policy: c.retry}
+	}
 	return pr
+}
+
+// countDrops counts records that on_consume dropped and the position has passed.
+func (c *consumption) countDrops(tp klamm.TopicPartition, n int) {
+	if c.sheets != nil {
+		c.sheets.addDropped(tp, n)
+	}
+	c.tally.complete(klamm.Dropped, n)
 }
 
 // graceful returns a context that ends revokeGrace after ctx does. A record that is
@@ -446,10 +492,10 @@ var (
 // again unless it completes, so nothing can be lost.
 func (c *consumption) one(ctx context.Context, d *delivery, it *interceptor.Item) error {
 	if it.Outcome == klamm.Dropped {
-		if it.Wait != nil {
-			it.Wait.Cancel()
-		}
-		d.done(klamm.Result{Outcome: klamm.Dropped, Plugin: it.Plugin, Reason: it.Reason})
+		c.dropped(d, it)
+		return nil
+	}
+	if c.holdsRead(d, it) {
 		return nil
 	}
 	err := c.deliver(ctx, d, it)
@@ -457,6 +503,13 @@ func (c *consumption) one(ctx context.Context, d *delivery, it *interceptor.Item
 		d.lost(err)
 	}
 	return err
+}
+
+func (c *consumption) dropped(d *delivery, it *interceptor.Item) {
+	if it.Wait != nil {
+		it.Wait.Cancel()
+	}
+	d.dropped(klamm.Result{Outcome: klamm.Dropped, Plugin: it.Plugin, Reason: it.Reason})
 }
 
 // Committed implements consume.Handler.
@@ -589,7 +642,7 @@ func (c *consumption) joined() GroupMetadata {
 }
 
 func (c *consumption) stats() PipelineStats {
-	s := PipelineStats{Counts: c.tally.counts(), Commits: c.commits.Load()}
+	s := PipelineStats{Counts: c.tally.counts(), Commits: c.commits.Load(), Retries: c.retries.Load()}
 	s.Partitions = c.lags()
 	for _, p := range s.Partitions {
 		s.Lag += p.Lag

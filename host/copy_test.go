@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -195,5 +196,39 @@ func TestCopyKeepsPartitions(t *testing.T) {
 	}
 	if kept != 4 {
 		t.Errorf("of 4 partitions %d have their 100 records, from %+v to %+v", kept, r.Partitions, r.Outputs)
+	}
+}
+
+// What on_consume drops behind a record that is held counts when the record is
+// passed: transactions that are lost in between do not count it twice.
+func TestCopyCountsDropsBehindWhatIsHeld(t *testing.T) {
+	b := startBroker(t, 3, "raw", "clean", "dead")
+	const n = 3000
+	fill(t, b, "raw", n)
+	left := map[string]int{}
+	for i := range n {
+		switch key := strconv.Itoa(i); {
+		case i%10 == 7:
+			left[key] = -1
+		case i%50 == 1:
+			left[key] = 1
+		}
+	}
+	f := newFlaky(left)
+	cfg := retrying(true, 2, 5*time.Millisecond)
+	cfg.Consumer.MaxPollRecords = 50
+	cfg.Chain = map[string]host.ChainConfig{"c": {Topics: []string{"clean"}, OnSend: []string{"j"}, OnConsume: []string{"d"}}}
+	h := newHost(t, b, cfg, host.WithInterceptor("j", judge{send: f.judge}), host.WithInterceptor("d", judge{consume: func(it *interceptor.Item) {
+		if i, _ := strconv.Atoi(string(it.Record.Key)); i%10 == 3 {
+			it.Drop("every tenth")
+		}
+	}}))
+	faults := newRefusals(t, b, 1)
+	faults.refuse(kmsg.EndTxn, kerr.TransactionAbortable, 5)
+	r, err := h.Copy(within(t), "p", host.CopyOptions{})
+	must(t, err)
+	wantCopied(t, b, r, n)
+	if faults.kinds() == 0 {
+		t.Error("no transaction was lost")
 	}
 }

@@ -18,16 +18,17 @@ type delivery struct {
 	// read is the record as it was fetched, where no plugin saw it; its bytes are
 	// the consumption's. Otherwise it is a copy, where one was kept. A pipeline
 	// changes where it goes to.
-	read *klamm.Record
-	turn uint64 // of an exactly-once pipeline, the record's place in the order of reading
-	in   *parcel
+	read  *klamm.Record
+	turn  uint64 // of an exactly-once pipeline, the record's place in the order of reading
+	in    *parcel
+	again *retrial // nil: it is not tried again
 	// finished is finish, which is made once for each place in a parcel.
 	finished func(klamm.Result)
 }
 
 // begin fills d in, in place.
 func (d *delivery) begin(pr *progress, offset int64) {
-	d.pr, d.offset, d.ref, d.read = pr, offset, 0, nil
+	d.pr, d.offset, d.ref, d.read, d.turn, d.again = pr, offset, 0, nil, 0, nil
 	d.number = pr.begin(offset)
 	pr.c.tally.accept(1)
 }
@@ -71,6 +72,20 @@ func (d *delivery) complete(r *klamm.Result) {
 		c.tally.complete(r.Outcome, 1)
 	}
 	if !follows {
+		d.release(errPartitionGone)
+	}
+	d.in.ended(1)
+}
+
+// dropped completes a record that on_consume dropped. In an exactly-once pipeline it
+// counts when the position passes it: one before it may be held, so that others read
+// it again, and count it, should the life end.
+func (d *delivery) dropped(r klamm.Result) {
+	if d.pr.c.commitAll == nil {
+		d.done(r)
+		return
+	}
+	if !d.pr.drop(d.number, d.ref) {
 		d.release(errPartitionGone)
 	}
 	d.in.ended(1)

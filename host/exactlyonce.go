@@ -192,6 +192,7 @@ func (p *pipeline) reborn(ctx context.Context) (*pipeline, error) {
 	}
 	next.tally.set(next.once.counts.seen(0).completed())
 	next.commits.Store(p.commits.Load())
+	next.retries.Store(p.retries.Load())
 	p.h.mu.Lock() // so that who pauses the pipeline pauses the one that goes on
 	p.mu.Lock()
 	next.paused = p.paused
@@ -465,14 +466,18 @@ func (p *pipeline) holdBack(r heldRecord) {
 // forwardOnce is forward within transactions. A record that goes past the chain's
 // lane waits until those before it have been judged there: they may hold it back.
 func (p *pipeline) forwardOnce(ctx context.Context, d *delivery, it *interceptor.Item) error {
-	p.once.read++
-	d.turn = p.once.read
+	if d.turn == 0 { // else it was held, and keeps its place
+		p.once.read++
+		d.turn = p.once.read
+	}
 	if it.Outcome == klamm.InFlight {
 		d.keep(it)
 		return p.inTurn(ctx, heldRecord{d: d})
 	}
-	for _, l := range p.chain.lanes {
-		l.run()
+	p.judgeAll()
+	if h := d.pr.retry; h != nil && h.holds(d, passing) {
+		h.keep(d.judged(it, true))
+		return nil
 	}
 	aside := *it
 	aside.Record = *cloneRecord(&it.Record)
@@ -519,13 +524,14 @@ func (p *pipeline) complete(ctx context.Context) error {
 	}
 }
 
-// inFlight returns how many records are neither completed nor failed.
+// inFlight returns how many records are neither completed nor failed, nor held to be
+// tried again: they are not in the transaction.
 func (p *pipeline) inFlight() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
 	for pr := range p.followed() {
-		n += pr.inFlight()
+		n += pr.inFlight() - pr.retry.count()
 	}
 	return n
 }

@@ -120,6 +120,12 @@ func (h *holdBack) wait(ctx context.Context) error {
 	h.mu.Lock()
 	free := h.free
 	h.mu.Unlock()
+	return awaitFree(ctx, free)
+}
+
+// awaitFree waits for a channel that is closed when nothing is held any more; nil:
+// nothing is.
+func awaitFree(ctx context.Context, free <-chan struct{}) error {
 	if free == nil {
 		return nil
 	}

@@ -330,7 +330,11 @@ func (l *lane) judge(b *block) {
 	b.batch.Topics = l.p.facts
 	l.link.OnSend(context.Background(), &b.batch)
 	for i := range b.batch.Items {
-		if !l.settleVerdict(b.slots[i], &b.batch.Items[i]) {
+		it := &b.batch.Items[i]
+		if l.holds(b.slots[i], it, standingOf(it)) {
+			continue
+		}
+		if !l.settleVerdict(b.slots[i], it) {
 			l.holdRest(b, i+1)
 			break
 		}
@@ -422,6 +426,9 @@ func (l *lane) wait(sl *slot, it *interceptor.Item) bool {
 	if l.cuts() && mustHold(r.Err) {
 		l.holdOne(sl, it)
 		return false
+	}
+	if r.Err == errTriedAgain && l.holds(sl, it, bound) {
+		return true
 	}
 	l.p.completeWaiter(sl, r)
 	return true

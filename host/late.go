@@ -76,11 +76,7 @@ func (d *doubt) settle(f fate) {
 	case fateUnknown:
 		s = state.Settlement{Outcome: klamm.Failed, Err: klamm.ErrOutcomeUnknown, Unknown: true}
 	}
-	for _, r := range d.settleHeld(d.p.ledger, s, d.p.clock.nowMS(), nil) {
-		if !resolveSeat(r) {
-			d.p.producers.completeWaiter(r)
-		}
-	}
+	d.p.producers.complete(d.settleHeld(d.p.ledger, s, d.p.clock.nowMS(), nil))
 	d.p.ledger.Flush()
 	d.p.producers.remove(d.p)
 }

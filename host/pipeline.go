@@ -214,7 +214,15 @@ func (h *Host) newReading(name string, cfg PipelineConfig) (*pipeline, error) {
 	}
 	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare, done: make(chan struct{})}
 	c.name, c.deliver, c.refused = name, p.forward, p.refusedOne
-	c.deliverAll = p.forwardAll
+	if cfg.Retries == 0 { // else each may be held
+		c.deliverAll = p.forwardAll
+	}
+	c.retry = retryPolicy{cfg.Retries, cfg.RetryBackoff.Std(), cfg.RetryBackoffMax.Std()}
+	c.judgeAll = func() {
+		for _, l := range p.chain.lanes {
+			l.run()
+		}
+	}
 	return p, nil
 }
 
@@ -308,6 +316,9 @@ func (p *pipeline) address(rec *klamm.Record) {
 // from is the origin of a record that was read.
 func (p *pipeline) from(d *delivery) origin {
 	o := origin{chain: p.chain, done: d.finished}
+	if d.again != nil {
+		o.delivery = d
+	}
 	if p.claims != nil {
 		o.source = d.pr.tp.Partition + 1
 	}
@@ -327,7 +338,7 @@ func (p *pipeline) refusedOne(d *delivery, r klamm.Result) {
 		p.holdBack(heldRecord{d: d})
 		return
 	}
-	it := interceptor.Item{Record: d.asRead(), Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err}
+	it := interceptor.Item{Record: d.asRead(), Outcome: klamm.Failed, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err, Failures: d.failures()}
 	// On the notifier's goroutine: it holds no memory and no slot, so that
 	// sending from here cannot deadlock.
 	if err := p.poison(p.producer.ctx, &it, d.done, d.fail); err != nil {

@@ -42,9 +42,18 @@ func fillFrom(t *testing.T, b *testBroker, topic string, first, n int) {
 	}
 }
 
-// committedOf returns what a group has committed in a topic, all partitions
-// together.
+// committedOf returns the sum of the offsets that a group has committed of a topic.
 func committedOf(t *testing.T, b *testBroker, group, topic string) int64 {
+	t.Helper()
+	var sum int64
+	for _, at := range offsetsOf(t, b, group, topic) {
+		sum += at
+	}
+	return sum
+}
+
+// offsetsOf returns them by partition.
+func offsetsOf(t *testing.T, b *testBroker, group, topic string) map[int32]int64 {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
 	if err != nil {
@@ -55,13 +64,13 @@ func committedOf(t *testing.T, b *testBroker, group, topic string) int64 {
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		t.Fatal(err)
 	}
-	var sum int64
+	all := map[int32]int64{}
 	offsets.Each(func(o kadm.OffsetResponse) {
 		if o.Topic == topic && o.At > 0 {
-			sum += o.At
+			all[o.Partition] = o.At
 		}
 	})
-	return sum
+	return all
 }
 
 func pipelineConfig() host.Config {

@@ -179,6 +179,8 @@ type origin struct {
 	// source is 1 more than the partition that a pipeline with ids in Kafka read
 	// the record from.
 	source int32
+	// delivery is the record as a pipeline read it that tries it again.
+	delivery *delivery
 }
 
 // accept reserves what a record needs and stages it. From then on it counts as
@@ -217,9 +219,9 @@ func (p *Producer) fill(sl *slot, l *lane, rec *klamm.Record, size int, txn uint
 		ms = rec.Timestamp.UnixMilli()
 	}
 	sl.lane, sl.done, sl.timestamp, sl.accepted, sl.reserved = l, from.done, ms, now, int32(size)
-	if from.sync != nil || from.tally != nil || from.source > 0 {
+	if from.sync != nil || from.tally != nil || from.source > 0 || from.delivery != nil {
 		m := sl.more()
-		m.sync, m.index, m.tally, m.source = from.sync, from.index, from.tally, from.source
+		m.sync, m.index, m.tally, m.source, m.delivery = from.sync, from.index, from.tally, from.source, from.delivery
 	}
 	sl.txn = uint16(txn)
 	if from.tally != nil {

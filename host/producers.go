@@ -38,6 +38,15 @@ func (ps *producers) transactionOf(ref state.Ref) uint64 {
 	return 0
 }
 
+// complete completes records of anybody that waited for one that is settled.
+func (ps *producers) complete(waiters []state.Resolution) {
+	for _, r := range waiters {
+		if !resolveSeat(r) {
+			ps.completeWaiter(r)
+		}
+	}
+}
+
 // completeWaiter completes a record that waited for one of another producer.
 func (ps *producers) completeWaiter(r state.Resolution) {
 	number, _ := producerOf(r.Waiter)

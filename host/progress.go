@@ -27,12 +27,14 @@ type progress struct {
 	givenUp   bool
 	abandoned bool          // its claims were taken for the last time
 	idle      chan struct{} // closed when none is open any more; nil: nobody waits
+	retry     *retryHold    // nil: what a plugin fails is not tried again
 	sought    atomic.Bool   // a seek is due: what is read and not begun is dropped
 }
 
 type progressEntry struct {
 	offset int64
 	done   bool
+	drop   bool // it counts as dropped when the position passes it
 }
 
 // progressClaim is a record that holds claims made in on_consume. They are
@@ -83,13 +85,23 @@ func (p *progress) takeBack(n int) {
 // has none. counts is false when giveUp was there first; follows is when giveUp
 // or abandon was: nobody will settle the claims then.
 func (p *progress) done(number uint64, ref state.Ref) (counts, follows bool) {
+	return p.end(number, ref, false)
+}
+
+// drop is done for a record that counts as dropped when the position passes it.
+func (p *progress) drop(number uint64, ref state.Ref) (follows bool) {
+	_, follows = p.end(number, ref, true)
+	return follows
+}
+
+func (p *progress) end(number uint64, ref state.Ref, drop bool) (counts, follows bool) {
 	p.mu.Lock()
 	if p.givenUp {
 		p.mu.Unlock()
 		return false, false
 	}
 	e := &p.entries[number-p.first]
-	e.done = true
+	e.done, e.drop = true, drop
 	if ref != 0 && !p.abandoned {
 		p.claims = append(p.claims, progressClaim{ref: ref, offset: e.offset})
 	}
@@ -102,13 +114,19 @@ func (p *progress) done(number uint64, ref state.Ref) (counts, follows bool) {
 
 // advance moves the position over the completed entries at the front.
 func (p *progress) advance() {
-	n := 0
+	n, drops := 0, 0
 	for n < len(p.entries) && p.entries[n].done {
 		p.position = p.entries[n].offset + 1
+		if p.entries[n].drop {
+			drops++
+		}
 		n++
 	}
 	if n == 0 {
 		return
+	}
+	if drops > 0 {
+		p.c.countDrops(p.tp, drops)
 	}
 	p.first += uint64(n)
 	// What is left moves to the front where that is little: to go on behind it

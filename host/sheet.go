@@ -207,6 +207,16 @@ func (s *sheets) add(from klamm.TopicPartition, r *klamm.Result) {
 	sh.in++
 }
 
+// addDropped counts records that on_consume dropped.
+func (s *sheets) addDropped(from klamm.TopicPartition, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sh := s.of[from]; sh != nil {
+		sh.dropped += int64(n)
+		sh.in += int64(n)
+	}
+}
+
 // notes are the sheets to be committed with offsets, each with the mark behind it.
 func (s *sheets) notes(offsets map[klamm.TopicPartition]int64, mark string) (map[klamm.TopicPartition]string, error) {
 	s.mu.Lock()

@@ -37,6 +37,8 @@ type more struct {
 	index int      // of the result in sync
 	topic string   // of a record that waits for the one that it duplicates
 	kept  kept     // where on_acknowledgement asks for it
+	// delivery is the record that a pipeline read and tries again; nil: it does not.
+	delivery *delivery
 	// source is 1 more than the partition that a pipeline read the record from; 0:
 	// none did.
 	source int32

@@ -34,6 +34,8 @@ type PipelineStats struct {
 	Lag int64
 	// Commits that succeeded.
 	Commits int64
+	// Retries are how often a record was held to be tried again.
+	Retries int64
 	// Partitions that it has been assigned, by topic and number.
 	Partitions []PartitionLag
 	// Transactions of a pipeline that is exactly once.

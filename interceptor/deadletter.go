@@ -19,8 +19,13 @@ const (
 	HeaderTopic     = "klamm.error.topic"
 	HeaderPartition = "klamm.error.partition"
 	HeaderOffset    = "klamm.error.offset"
+	HeaderAttempts  = "klamm.error.attempts" // judgements that failed, where there were several
 	headerPrefix    = "klamm.error."
 )
+
+// HookHandler is the hook of a dead letter that no plugin failed, but the handler of
+// a consumer.
+const HookHandler = "handler"
 
 // reasonMax is the most bytes of a reason in a header.
 const reasonMax = 1 << 10
@@ -66,7 +71,11 @@ func deadLetterHeaders(it *Item, from Origin) []klamm.Header {
 		add(HeaderVersion, it.by.version)
 		add(HeaderDigest, it.by.digest)
 	}
-	add(HeaderHook, it.hook.String())
+	hook := it.hook.String()
+	if it.Handled {
+		hook = HookHandler
+	}
+	add(HeaderHook, hook)
 	add(HeaderReason, strings.ToValidUTF8(it.Reason[:min(len(it.Reason), reasonMax)], ""))
 	add(HeaderTopic, from.Topic)
 	if from.Partition >= 0 {
@@ -74,6 +83,9 @@ func deadLetterHeaders(it *Item, from Origin) []klamm.Header {
 	}
 	if from.Offset >= 0 {
 		add(HeaderOffset, strconv.FormatInt(from.Offset, 10))
+	}
+	if it.Failures > 1 {
+		add(HeaderAttempts, strconv.Itoa(int(it.Failures)))
 	}
 	return slices.Clip(hs)
 }

@@ -43,8 +43,16 @@ type Item struct {
 	Wait *state.Wait
 
 	ReasonCode uint16
-	Plugin     string
-	Reason     string
+	// Faulted is set with DeadLettered where no verdict demands it, but a fault and
+	// the link's on_error.
+	Faulted bool
+	// Handled says that no plugin failed the record but who handles what is read.
+	Handled bool
+	// Failures is how many judgements have failed the record, where it was tried
+	// again; the host's to set, for the headers of a dead letter.
+	Failures int32
+	Plugin   string
+	Reason   string
 	// Err is set with Failed, and only then.
 	Err error
 	// DeadLetterTopic is set with DeadLettered.

@@ -36,7 +36,7 @@ func (r *run) policy(p *place, it *Item, kind string, err error) {
 		r.metrics().Drop(p.link.Name, "error", 1)
 	case DeadLetter:
 		r.ended(p, gen, it, klamm.DeadLettered)
-		it.Reason = err.Error()
+		it.Reason, it.Faulted = err.Error(), true
 		r.deadLetter(p, it)
 	default:
 		r.ended(p, gen, it, klamm.Failed)

@@ -193,6 +193,10 @@ func (k *checker) consumer() {
 		k.fail(at(k.given("consumer", "heartbeat_interval_ms", "session_timeout_ms")),
 			fmt.Sprintf("heartbeat_interval_ms %v is not below session_timeout_ms %v", c.Heartbeat, c.SessionTimeout), "Kafka advises at most a third of it")
 	}
+	k.retries(path("consumer"), c.Retries, c.RetryBackoff, c.RetryBackoffMax)
+	if c.DeadLetterTopic != "" {
+		k.topicName(at("dead_letter_topic"), c.DeadLetterTopic)
+	}
 	if c.GroupID == "" && c.GroupInstanceID != "" {
 		k.fail(at("group_instance_id"), "group_instance_id is given without a group_id", "set group_id in [consumer]")
 	}

@@ -256,6 +256,10 @@ func (k *checker) pipelines() {
 			k.exactlyOnce(name)
 		}
 		k.rekey(name, p)
+		k.retries(path("pipeline", name), p.Retries, p.RetryBackoff, p.RetryBackoffMax)
+		if chain, ok := k.PipelineChain(name); ok && p.Retries > 0 && p.Guarantee == ExactlyOnce && k.Chain[chain].Lanes > 1 {
+			k.fail(at("retries"), fmt.Sprintf("pipeline %q is exactly once and chain %q has lanes = %d: a record that waits for its retry could not hold back what other lanes write after it", name, chain, k.Chain[chain].Lanes), "set lanes = 1 in the chain, or retries = 0")
+		}
 		between(k, at("commit_interval_ms"), p.CommitInterval, millis(1), seconds(3600))
 		if other, shared := groups[p.GroupID]; shared {
 			k.warn(at("group_id"), fmt.Sprintf("pipelines %q and %q share the group %q: each reads a part of the partitions", other, name, p.GroupID), "give each a group_id of its own")
@@ -263,6 +267,21 @@ func (k *checker) pipelines() {
 		groups[p.GroupID] = name
 	}
 	k.loops()
+}
+
+// maxRetries and maxRetryBackoff bound how long a partition waits for one record.
+const maxRetries = 1000
+
+var maxRetryBackoff = seconds(300)
+
+// retries checks how records are tried again that were failed.
+func (k *checker) retries(table []string, n int, backoff, most Duration) {
+	between(k, join(table, "retries"), n, 0, maxRetries)
+	between(k, join(table, "retry_backoff_ms"), backoff, millis(1), maxRetryBackoff)
+	between(k, join(table, "retry_backoff_max_ms"), most, millis(1), maxRetryBackoff)
+	if backoff > most {
+		k.fail(join(table, "retry_backoff_ms"), fmt.Sprintf("%s: retry_backoff_ms %v is larger than retry_backoff_max_ms %v", tableName(table), backoff, most), "raise retry_backoff_max_ms, or lower this")
+	}
 }
 
 // exactlyOnce demands what a pipeline's transactions rest on.

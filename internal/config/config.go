@@ -152,6 +152,14 @@ type Consumer struct {
 	SessionTimeout Duration `toml:"session_timeout_ms"`            // default 45s
 	Heartbeat      Duration `toml:"heartbeat_interval_ms"`         // default 3s
 	Assignor       Assignor `toml:"partition_assignment_strategy"` // default cooperative-sticky
+	// Retries are those of records that the handler or a plugin failed, as in a
+	// Pipeline. Default 0.
+	Retries         int      `toml:"retries"`
+	RetryBackoff    Duration `toml:"retry_backoff_ms"`     // default 100ms
+	RetryBackoffMax Duration `toml:"retry_backoff_max_ms"` // default 1s
+	// DeadLetterTopic is where such records go then. Default: none, and the error
+	// ends the consumer.
+	DeadLetterTopic string `toml:"dead_letter_topic"`
 }
 
 // Plugins holds what all plugins share; each may set its own.
@@ -232,6 +240,14 @@ type Pipeline struct {
 	// TransactionTimeout is the age at which the brokers abort a transaction of an
 	// exactly-once pipeline. Default 10s.
 	TransactionTimeout Duration `toml:"transaction_timeout_ms"`
+	// Retries is how often a record that a plugin failed is tried again before it is
+	// put aside or ends the pipeline. What comes after it in its partition waits.
+	// Default 0.
+	Retries int `toml:"retries"`
+	// RetryBackoff is the pause before the first retry; it doubles up to
+	// RetryBackoffMax. Defaults 100ms, 1s.
+	RetryBackoff    Duration `toml:"retry_backoff_ms"`
+	RetryBackoffMax Duration `toml:"retry_backoff_max_ms"`
 }
 
 // Admin is the HTTP listener of klamm run.

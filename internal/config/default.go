@@ -79,6 +79,8 @@ func defaultConsumer() Consumer {
 		SessionTimeout:   seconds(45),
 		Heartbeat:        seconds(3),
 		Assignor:         "cooperative-sticky",
+		RetryBackoff:     millis(100),
+		RetryBackoffMax:  seconds(1),
 	}
 }
 
@@ -111,7 +113,10 @@ func defaultChain() Chain {
 }
 
 func defaultPipeline(name string) Pipeline {
-	return Pipeline{GroupID: name, Guarantee: "at_least_once", CommitInterval: millis(100), TransactionTimeout: seconds(10)}
+	return Pipeline{
+		GroupID: name, Guarantee: "at_least_once", CommitInterval: millis(100), TransactionTimeout: seconds(10),
+		RetryBackoff: millis(100), RetryBackoffMax: seconds(1),
+	}
 }
 
 // ApplyDefaults fills in what a configuration built in Go leaves out: every zero

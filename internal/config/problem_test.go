@@ -262,6 +262,32 @@ c.toml:3:35: error: plugin "p": grants: "net" is none of "log", "metrics", "cloc
   |
 3 | grants = ["log", "state", "hmac", "net"]
   |                                   ^^^^^`},
+		{"retries", "[consumer]\nretries = -1\nretry_backoff_ms = 2000\n[pipeline.p]\nfrom = [\"a\"]\nto = \"b\"\nretries = 2000\nretry_backoff_ms = 0\nretry_backoff_max_ms = 3600000\n", `
+c.toml:2:11: error: consumer.retries: -1 is too small
+  |
+2 | retries = -1
+  |           ^^ the least is 0
+c.toml:3:20: error: [consumer]: retry_backoff_ms 2s is larger than retry_backoff_max_ms 1s
+  |
+3 | retry_backoff_ms = 2000
+  |                    ^^^^ raise retry_backoff_max_ms, or lower this
+c.toml:7:11: error: pipeline.p.retries: 2000 is too large
+  |
+7 | retries = 2000
+  |           ^^^^ the most is 1000
+c.toml:8:20: error: pipeline.p.retry_backoff_ms: 0s is too small
+  |
+8 | retry_backoff_ms = 0
+  |                    ^ the least is 1ms
+c.toml:9:24: error: pipeline.p.retry_backoff_max_ms: 1h is too large
+  |
+9 | retry_backoff_max_ms = 3600000
+  |                        ^^^^^^^ the most is 5m`},
+		{"retries beside lanes", "[host]\nid = \"h\"\n[pipeline.p]\nfrom = [\"a\"]\nto = \"b\"\nguarantee = \"exactly_once\"\nretries = 2\n[chain.c]\ntopics = [\"b\"]\nlanes = 2\n", `
+c.toml:7:11: error: pipeline "p" is exactly once and chain "c" has lanes = 2: a record that waits for its retry could not hold back what other lanes write after it
+  |
+7 | retries = 2
+  |           ^ set lanes = 1 in the chain, or retries = 0`},
 		{"a name that is none", "[chain.\"a b\"]\ntopics = [\"t\"]\n", `
 c.toml:1:1: error: "a b" is not a name: it holds ' '
   |

@@ -20,7 +20,7 @@ func sample() host.Stats {
 	c := host.Counts{In: 10, Out: 5, Dropped: 2, DeadLettered: 1, Failed: 1, InFlight: 1}
 	return host.Stats{
 		Producer: c,
-		Pipelines: map[string]host.PipelineStats{"clean": {Counts: c, Lag: 7, Commits: 3, Partitions: []host.PartitionLag{{Topic: "raw", Partition: 2, Lag: 7}},
+		Pipelines: map[string]host.PipelineStats{"clean": {Counts: c, Lag: 7, Commits: 3, Retries: 6, Partitions: []host.PartitionLag{{Topic: "raw", Partition: 2, Lag: 7}},
 			Transactions: host.TransactionStats{Committed: 6, SendOffsets: 500 * time.Millisecond}}},
 		Plugins: map[string]host.PluginStats{"dedup": {Generation: 2, Digest: "ab", Version: "1.0", Module: "builtin:dedup", LastError: "bad", Restored: 5, Remade: 1}},
 		Sandbox: host.SandboxStats{MemoryReserved: 4096, SnapshotBytes: 512},
@@ -127,6 +127,7 @@ func TestScrape(t *testing.T) {
 		`klamm_state_behind_bytes{state="shared"} 70`,
 		`klamm_state_lapsed_total{state="shared"} 3`,
 		`klamm_state_forgotten_total{state="shared"} 8`,
+		`klamm_records_retried_total{pipeline="clean"} 6`,
 		`klamm_build_info{go="go1",version="1.2.3"} 1`,
 	} {
 		if !strings.Contains(got, want+"\n") {

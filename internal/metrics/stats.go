@@ -25,6 +25,7 @@ var (
 	deadDesc     = desc("klamm_dlq_records_total", "Records written to a dead-letter topic.", "pipeline")
 	lagDesc      = desc("klamm_consumer_lag_records", "Records between what a pipeline has read and the end of its input.", "pipeline")
 	partLagDesc  = desc("klamm_consumer_partition_lag_records", "Records between what a pipeline has read and the end of one partition.", "pipeline", "topic", "partition")
+	triedDesc    = desc("klamm_records_retried_total", "How often a record was held to be tried again, after a plugin failed it.", "pipeline")
 	commitsDesc  = desc("klamm_consumer_commits_total", "Commits that succeeded.", "pipeline")
 
 	pluginInfoDesc       = desc("klamm_plugin_info", "Always 1.", "plugin", "module", "version", "sha256")
@@ -85,7 +86,7 @@ var (
 	transactionTime    = desc("klamm_producer_transaction_seconds_total", "Time spent in calls that init, begin, send_offsets, commit or abort.", "pipeline", "call")
 	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
 	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
-	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, restoredDesc, restoreDesc, restoringDesc, restLagDesc, lapsedDesc, forgottenDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
+	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, triedDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, restoredDesc, restoreDesc, restoringDesc, restLagDesc, lapsedDesc, forgottenDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc, transactionsDesc, transactionTime}
 )
@@ -105,6 +106,7 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 	for name, p := range s.Pipelines {
 		out.counts(name, p.Counts)
 		out.gauge(lagDesc, p.Lag, name)
+		out.counter(triedDesc, p.Retries, name)
 		out.counter(commitsDesc, p.Commits, name)
 		out.transactions(name, p.Transactions)
 		for _, l := range p.Partitions {
