@@ -310,10 +310,10 @@ func (b *fileBucket) refusal() error {
 	return b.f.refusal()
 }
 
-func (b *fileBucket) warm(all []ID) {
+func (b *fileBucket) warm(slots []uint32) {
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
-	b.mem.warm(all)
+	b.mem.warm(slots)
 }
 
 func (b *fileBucket) confirm(fl *flight, topic string, nowMS int64, all []confirmation) {

@@ -10,6 +10,7 @@ package state
 type flight struct {
 	claims []claim
 	freeC  free
+	order  uint32 // of the next claim
 
 	byRef  []uint32 // heads, by the low bits of the reference
 	owners []owner
@@ -22,7 +23,8 @@ type claim struct {
 	ttlMS      int64  // a lifetime
 	space      uint32 // index in Ledger.spaces
 	owner      uint32
-	prev, next uint32 // the owner's others
+	prev, next uint32 // the owner's others, the last one first
+	order      uint32 // counts up, and around
 	place      uint8  // in its line, most likely
 }
 
@@ -126,8 +128,12 @@ func (f *flight) leave(o uint32) {
 	for *at != o {
 		at = &f.owners[*at].chain
 	}
-	*at = f.owners[o].chain
-	f.owners[o] = owner{}
+	own := &f.owners[o]
+	*at = own.chain
+	own.ref, own.claims = 0, 0
+	if own.crowd != nil || own.tentative != nil {
+		own.crowd, own.tentative = nil, nil
+	}
 	f.freeO = append(f.freeO, o)
 }
 
@@ -139,22 +145,35 @@ func (f *flight) leaveIdle(o uint32) {
 	}
 }
 
-// claim makes a claim of a record, and puts it in the index.
-func (f *flight) claim(o uint32, id *ID, x *ids, space uint32, ttlMS int64) {
-	c := f.freeC.pop()
-	if c == 0 {
-		c = uint32(len(f.claims))
+// nextClaim returns the slot that the next claim will have.
+func (f *flight) nextClaim() uint32 {
+	if len(f.freeC) == 0 {
+		f.freeC = append(f.freeC, uint32(len(f.claims)))
 		f.claims = append(f.claims, claim{})
 	}
+	return f.freeC[len(f.freeC)-1]
+}
+
+// claim makes a claim of a record in that slot, which stands in that place of the
+// index.
+func (f *flight) claim(c, o uint32, id *ID, place uint8, space uint32, ttlMS int64) {
+	f.freeC = f.freeC[:len(f.freeC)-1]
 	first := f.owners[o].claims
 	n := &f.claims[c] // in place: a literal would be built elsewhere and copied
-	n.id, n.ttlMS, n.space, n.owner = *id, ttlMS, space, o
-	n.prev, n.next = 0, first
-	if first != 0 {
-		f.claims[first].prev = c
+	n.id, n.ttlMS, n.space, n.owner, n.place, n.order = *id, ttlMS, space, o, place, f.order
+	prev, next := uint32(0), first
+	for next != 0 && int32(f.claims[next].order-f.order) > 0 { // made late: see claimNew
+		prev, next = next, f.claims[next].next
 	}
-	f.owners[o].claims = c
-	n.place = x.insert(id, c|pending)
+	n.prev, n.next = prev, next
+	if next != 0 {
+		f.claims[next].prev = c
+	}
+	if prev != 0 {
+		f.claims[prev].next = c
+	} else {
+		f.owners[o].claims = c
+	}
 }
 
 // release ends a claim that no index has any more.

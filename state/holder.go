@@ -9,9 +9,8 @@ type holder interface {
 	// refusal is why Find cannot answer now, nil if it can. Then an id that the
 	// index does not have is nobody's.
 	refusal() error
-	// warm reads ahead what is looked at when the ids are looked for. The calls
-	// give the same without.
-	warm(all []ID)
+	// warm reads slots ahead that Find is about to look at, 0 for none.
+	warm(slots []uint32)
 	// confirm is Remember for the ids of claims, one after the other. They keep
 	// their places, the claims do not.
 	confirm(f *flight, topic string, nowMS int64, all []confirmation)
@@ -30,27 +29,34 @@ type confirmations struct {
 	holder holder
 	topic  string
 	nowMS  int64
-	all    []confirmation
+	n      int
+	all    [lotMax]confirmation
 }
 
-// confirmLate confirms a claim when the lot is settled, at the latest.
-func (l *Ledger) confirmLate(h holder, c uint32, at *Position, expiresMS, nowMS int64) {
-	late := &l.late
-	if len(late.all) == lotMax || late.nowMS != nowMS || late.topic != at.Topic || late.holder != h {
+// begin makes room for one more of that kind.
+func (t *confirmations) begin(l *Ledger, h holder, topic string, nowMS int64) {
+	if t.n == lotMax || t.nowMS != nowMS || t.topic != topic || t.holder != h {
 		l.confirmAll()
-		late.holder, late.topic, late.nowMS = h, at.Topic, nowMS
+		t.holder, t.topic, t.nowMS = h, topic, nowMS
 	}
-	late.all = append(late.all, confirmation{c, at.Partition, at.Offset, expiresMS})
+}
+
+// add is for one that there is room for.
+func (t *confirmations) add(claim uint32, partition int32, offset, expiresMS int64) {
+	c := &t.all[t.n]
+	c.claim, c.partition, c.offset, c.expiresMS = claim, partition, offset, expiresMS
+	t.n++
 }
 
 func (l *Ledger) confirmAll() {
 	late, f := &l.late, &l.flight
-	if len(late.all) == 0 {
+	all := late.all[:late.n]
+	if len(all) == 0 {
 		return
 	}
-	late.holder.confirm(f, late.topic, late.nowMS, late.all)
-	for i := range late.all {
-		f.freeC = append(f.freeC, late.all[i].claim)
+	late.holder.confirm(f, late.topic, late.nowMS, all)
+	for i := range all {
+		f.freeC = append(f.freeC, all[i].claim)
 	}
-	late.all = late.all[:0]
+	late.n = 0
 }

@@ -36,22 +36,12 @@ func (x *ids) claimed(id *ID) uint32 {
 	return 0
 }
 
-func (x *ids) insert(id *ID, slot uint32) (place uint8) { return x.part(id).insert(id, slot, x) }
-
-// look reads the line where an id would be found.
+// look reads the line where an id would be found. What it returns means nothing: it
+// is kept so that the compiler keeps the reading.
 func (x *ids) look(id *ID) uint32 {
 	part := x.part(id)
 	if part.used == 0 {
 		return 0
 	}
 	return uint32(part.lines[part.home(id)].used)
-}
-
-// lookAll reads the lines where all of them would be found. The sum means
-// nothing: it is kept so that the compiler keeps the readings.
-func (x *ids) lookAll(all []ID) (sum uint32) {
-	for i := range all {
-		sum += x.look(&all[i])
-	}
-	return sum
 }

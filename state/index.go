@@ -176,27 +176,26 @@ func (x *index) find(id *ID, all *ids) uint32 {
 	return 0
 }
 
-// lacks reports whether an id is not there for sure: hardly ever it is not there
-// otherwise.
-func (x *index) lacks(id *ID) bool {
-	if x.used == 0 {
-		return true
+// add is find and insert in one, for an id that is not there. It returns false,
+// and a slot that the id may have, or 0, where that is not sure at a glance, or
+// where there is no room.
+func (x *index) add(id *ID, slot uint32) (place uint8, likely uint32, ok bool) {
+	if x.used >= x.room {
+		return 0, 0, false
 	}
 	l := &x.lines[x.home(id)]
-	return l.matches(tag(id))|uint64(l.behind) == 0
-}
-
-// likely returns the slot that an id most likely has, 0 where its line does not
-// tell. It has no branches, which nobody could foretell: whoever looks into the
-// slots of many ids then waits for all of them at once.
-func (x *index) likely(id *ID) (slot uint32) {
-	l := &x.lines[x.home(id)]
-	places := l.matches(tag(id))
-	slot = l.slots[first(places|1<<63)%linePlaces]
-	if places == 0 {
-		slot = 0
+	tag, used := tag(id), l.used
+	places := l.matches(tag)
+	if places != 0 {
+		return 0, l.slots[first(places)], false
 	}
-	return slot
+	if l.behind != 0 || used >= linePlaces {
+		return 0, 0, false
+	}
+	l.set(int(used), tag, slot)
+	l.used++
+	x.used++
+	return uint8(used), 0, true
 }
 
 // remove takes a slot out.

@@ -9,21 +9,16 @@ const lotMax = 256
 // once: the processor has many readings under way when none hangs on another.
 type lot struct {
 	owners [lotMax]uint32
-	ids    [lotMax]ID
-	read   uint32 // kept so that the compiler keeps the readings
+	later  [lotMax]uint8  // claims that are not new at a glance
+	likely [lotMax]uint32 // what they may have met
+	read   uint32         // kept so that the compiler keeps the readings
 }
 
 // warm reads what claims of the ids will look at.
 func (l *lot) warm(s *Space, asked []Asked) {
-	f, ids, read := &s.l.flight, l.ids[:len(asked)], uint32(0)
+	f, read := &s.l.flight, uint32(0)
 	for i := range asked {
-		ids[i] = asked[i].key
-		read += *f.headOfRef(asked[i].Owner)
-	}
-	if s.holder != nil {
-		s.holder.warm(ids)
-	} else {
-		read += s.ids.lookAll(ids)
+		read += s.ids.look(&asked[i].key) + *f.headOfRef(asked[i].Owner)
 	}
 	l.read = read
 }

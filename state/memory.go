@@ -47,7 +47,6 @@ type memory struct {
 	origins        []origin
 	walks          []*walk        // that are under way; nearly always none
 	gone           func(ID)       // told of each id that goes by age or count; or nil
-	few            [lotMax]uint32 // of warm
 	old            [lotMax]uint32 // of trimLot
 	read           uint32         // kept so that the compiler keeps the readings
 
@@ -116,9 +115,9 @@ func (m *memory) take() uint32 {
 	return slot
 }
 
-// giveBack empties a slot.
+// giveBack frees a slot.
 func (m *memory) giveBack(slot uint32) {
-	*m.at(slot) = entry{}
+	m.at(slot).next = 0
 	if m.lastFree != 0 {
 		m.at(m.lastFree).next = slot
 	} else {
@@ -130,7 +129,7 @@ func (m *memory) giveBack(slot uint32) {
 // add makes an entry for id as the newest.
 func (m *memory) add(id *ID) *entry {
 	slot, e := m.append(id)
-	m.ids.insert(&e.id, slot)
+	m.ids.part(&e.id).insert(&e.id, slot, &m.ids)
 	return e
 }
 
@@ -220,30 +219,14 @@ var (
 	_ holder = (*memoryBucket)(nil)
 )
 
-// warm reads the lines and the entries of ids that are about to be looked for.
-func (m *memory) warm(all []ID) {
-	read := m.ids.lookAll(all)
-	if m.count == 0 {
-		m.read = read
-		return
-	}
-	// The few entries that there are to be read are gathered first: so many can
-	// be under way only as one loop has that does nothing else.
-	n := 0
-	for i := range all {
-		x := m.ids.part(&all[i])
-		if x.used == 0 {
-			continue
+// warm implements holder.
+func (m *memory) warm(slots []uint32) {
+	read := uint32(0)
+	for _, slot := range slots {
+		if slot != 0 && slot&pending == 0 {
+			e := m.at(slot)
+			read += uint32(e.id[0]) + e.next // both ends: it may be on two lines
 		}
-		slot := x.likely(&all[i])
-		m.few[n] = slot
-		if slot-1 < pending-1 {
-			n++
-		}
-	}
-	for _, slot := range m.few[:n] {
-		e := m.at(slot)
-		read += uint32(e.id[0]) + e.next // both ends: it may be on two lines
 	}
 	m.read = read
 }
@@ -257,6 +240,9 @@ func (m *memory) trimLot(n int, nowMS int64) {
 		m.trimTo(m.max+n-1, nowMS)
 	}
 }
+
+// evictAhead is how many entries ahead are read of the one that is let go.
+const evictAhead = 16
 
 // evict lets go the ids that are too many, unless there are many, or one is met
 // whose time has come. The lines of all are read ahead.
@@ -272,6 +258,11 @@ func (m *memory) evict(nowMS int64) bool {
 		}
 		m.old[i] = next
 		read += m.ids.look(&e.id)
+		// Those that follow mostly stand behind: it need not be waited for each
+		// that it tells where the next one is.
+		if ahead := next + evictAhead; ahead < m.slots {
+			read += m.at(ahead).next
+		}
 		next = e.next
 	}
 	m.read = read
@@ -281,12 +272,15 @@ func (m *memory) evict(nowMS int64) bool {
 	if n <= 0 {
 		return true
 	}
+	origin, bucket := uint32(0), m.origins[0].bucket
 	for _, slot := range m.old[:n] {
 		e := m.at(slot)
 		m.ids.part(&e.id).remove(&e.id, slot)
-		usage := &m.origins[e.origin].bucket.usage
-		usage.Evictions++
-		usage.Entries--
+		if e.origin != origin {
+			origin, bucket = e.origin, m.origins[e.origin].bucket
+		}
+		bucket.usage.Evictions++
+		bucket.usage.Entries--
 		m.giveBack(slot)
 	}
 	m.count -= n
@@ -302,7 +296,7 @@ func (b *memoryBucket) index() *ids { return &b.m.ids }
 
 func (b *memoryBucket) refusal() error { return nil }
 
-func (b *memoryBucket) warm(all []ID) { b.m.warm(all) }
+func (b *memoryBucket) warm(slots []uint32) { b.m.warm(slots) }
 
 func (b *memoryBucket) confirm(f *flight, topic string, nowMS int64, all []confirmation) {
 	m, origin := b.m, b.origin(topic)

@@ -103,14 +103,22 @@ func (l *Ledger) settleLot(owners []Ref, fates []Settlement, offsets []int64, ou
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fate := &fates[0]
+	var quick sameFate
+	if offsets != nil && !l.closed && fate.Outcome == klamm.Written && !fate.unknown() {
+		quick = sameFate{l: l, fate: fate}
+	}
 	for i, o := range l.lot.find(l, owners) {
 		if offsets != nil {
+			if quick.l != nil && quick.settle(o, owners[i], offsets[i]) {
+				continue
+			}
 			fate.At.Offset = offsets[i]
 		} else {
 			fate = &fates[i]
 		}
 		if o != 0 || fate.Outcome == klamm.InFlight {
 			out = l.settle(owners[i], o, fate, out)
+			quick.space = nil // what is to be confirmed may be of another kind now
 		}
 	}
 	l.confirmAll()
@@ -172,7 +180,8 @@ func (l *Ledger) confirm(space *Space, c uint32, at *Position, s *Settlement) {
 		l.drop(c)
 		return
 	}
-	l.confirmLate(space.holder, c, at, expires, now)
+	l.late.begin(l, space.holder, at.Topic, now)
+	l.late.add(c, at.Partition, at.Offset, expires)
 	space.pending--
 	l.flight.unlink(c)
 }

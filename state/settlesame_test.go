@@ -30,10 +30,10 @@ func TestSettleSameIsSettle(t *testing.T) {
 		for range rng.IntN(600) {
 			ref++
 			refs, offsets = append(refs, ref), append(offsets, int64(ref))
-			id := fmt.Append(nil, rng.IntN(3000))
+			id, ttl := fmt.Append(nil, rng.IntN(3000)), []time.Duration{0, 2 * time.Millisecond, time.Minute}[rng.IntN(3)]
 			claims := [][2]*state.Space{{oneSpace, allSpace}, {oneOther, allOther}}[rng.IntN(2):]
 			for _, s := range claims {
-				want, got := s[0].Claim(ref, "t", id, time.Minute, now), s[1].Claim(ref, "t", id, time.Minute, now)
+				want, got := s[0].Claim(ref, "t", id, ttl, now), s[1].Claim(ref, "t", id, ttl, now)
 				if want.Code != got.Code || want.Fresh != got.Fresh || want.At != got.At {
 					t.Fatalf("batch %d: claim of %s: got %+v, want %+v", batch, id, got, want)
 				}
@@ -74,7 +74,7 @@ func TestSettleSameIsSettle(t *testing.T) {
 		}
 	}
 	s := all.Stats()[0]
-	if waited < 100 || s.Evictions < 100 || s.UnknownHeld < 100 {
-		t.Errorf("%d waited, %d evicted, %d held: want more of each", waited, s.Evictions, s.UnknownHeld)
+	if waited < 100 || s.Evictions < 100 || s.Expired < 100 || s.UnknownHeld < 100 {
+		t.Errorf("%d waited, %d evicted, %d expired, %d held: want more of each", waited, s.Evictions, s.Expired, s.UnknownHeld)
 	}
 }

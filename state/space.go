@@ -104,37 +104,85 @@ func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, met []Met) []Met {
 func (s *Space) claimLot(asked []Asked, first int, ttl time.Duration, met []Met) (_ []Met, refused bool) {
 	lot := asked[first:min(first+lotMax, len(asked))]
 	s.l.lot.warm(s, lot)
-	// What such an index does not have is nobody's.
-	knows := s.holder != nil && !s.l.closed && s.holder.refusal() == nil
-	for i := range lot {
+	f := &s.l.flight
+	began := f.order
+	others := s.claimNew(lot, ttl)
+	defer func(end uint32) { f.order = end }(f.order)
+	for _, i := range others {
 		q := &lot[i]
-		ms := s.lifetime(ttl, q.NowMS)
-		if knows && s.ids.part(&q.key).lacks(&q.key) {
-			s.claims++
-			s.own(q.Owner, &q.key, ms)
-			q.Code, q.Fresh = New, true
-			continue
-		}
+		f.order = began + uint32(i)
 		var a Answer
-		s.claim(q.Owner, &q.key, s.ids.find(&q.key), ms, q.NowMS, &a)
+		s.claim(q.Owner, &q.key, s.ids.find(&q.key), s.lifetime(ttl, q.NowMS), q.NowMS, &a)
 		q.Code, q.Fresh = a.Code, a.Fresh
 		switch a.Code {
 		case Confirmed, Pending:
-			met = append(met, Met{Index: first + i, At: a.At, Wait: a.Wait})
+			met = append(met, Met{Index: first + int(i), At: a.At, Wait: a.Wait})
 		case Refused:
-			for k := range asked[first+i:] {
-				asked[first+i+k].Code, asked[first+i+k].Fresh = Refused, false
-			}
+			s.refuse(asked[first+int(i):], len(lot)-int(i))
 			return met, true
 		}
 	}
 	return met, false
 }
 
+// claimNew makes the claims of ids that are new at a glance, nearly all that are
+// new, and returns the others. These can be made behind those, as the second claim
+// of an id is not new at a glance, whatever the first one is.
+func (s *Space) claimNew(lot []Asked, ttl time.Duration) (others []uint8) {
+	l, f := s.l, &s.l.flight
+	others = l.lot.later[:0]
+	// What such an index does not have is nobody's.
+	knows := s.holder != nil && !l.closed && s.holder.refusal() == nil
+	lifetime := s.lifetime(ttl, 0)
+	began := f.order
+	for i := range lot {
+		q := &lot[i]
+		c := f.nextClaim()
+		f.order = began + uint32(i)
+		if knows {
+			place, likely, ok := s.ids.part(&q.key).add(&q.key, c|pending)
+			if ok {
+				if s.recordClock {
+					lifetime = s.lifetime(ttl, q.NowMS)
+				}
+				f.claim(c, f.enter(q.Owner), &q.key, place, s.number, lifetime)
+				q.Code, q.Fresh = New, true
+				continue
+			}
+			l.lot.likely[len(others)] = likely
+		}
+		q.Code, q.Fresh = 0, false
+		others = append(others, uint8(i))
+	}
+	if knows {
+		s.holder.warm(l.lot.likely[:len(others)])
+	}
+	f.order = began + uint32(len(lot))
+	fresh := len(lot) - len(others)
+	s.claims += uint64(fresh)
+	s.pending += fresh
+	return others
+}
+
+// refuse refuses all, of which the first n are of the lot that is being claimed.
+func (s *Space) refuse(asked []Asked, n int) {
+	for i := range asked {
+		q := &asked[i]
+		if i < n && i > 0 && q.Fresh && q.Code == New {
+			s.disclaim(q.Owner, &q.key, false)
+			s.claims--
+		}
+		q.Code, q.Fresh = Refused, false
+	}
+}
+
 // own makes the claim of an id that nobody has.
 func (s *Space) own(ref Ref, id *ID, lifetime int64) {
 	f := &s.l.flight
-	f.claim(f.enter(ref), id, s.ids, s.number, lifetime)
+	c := f.nextClaim()
+	place := s.ids.part(id).insert(id, c|pending, s.ids)
+	f.claim(c, f.enter(ref), id, place, s.number, lifetime)
+	f.order++
 	s.pending++
 }
 
@@ -212,9 +260,14 @@ func (s *Space) undo(owner Ref, topic string, id []byte, keep bool) {
 }
 
 func (s *Space) giveBack(owner Ref, key *ID, keep bool) {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.disclaim(owner, key, keep)
+}
+
+// disclaim is giveBack under the mutex.
+func (s *Space) disclaim(owner Ref, key *ID, keep bool) {
 	l := s.l
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	c := s.ids.claimed(key)
 	if c == 0 {
 		return
