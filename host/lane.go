@@ -15,24 +15,27 @@ const (
 	blockBytes   = 256 << 10
 )
 
-// block is what Sends stage until it is judged: the records' bytes, copied, and
-// their places in the chain's batch.
+// block is what Sends stage until it is judged: the records' bytes, copied in the
+// form in which a batch has them, and their places in the chain's batch.
 type block struct {
 	batch   interceptor.Batch
 	slots   []*slot
+	bodies  [][]byte // see produce.PutBody
 	arena   []byte
 	headers []klamm.Header
-	bytes   int
+	bytes   int // reserved by the records
 }
 
 func newBlock() *block {
-	return &block{arena: make([]byte, 0, blockBytes), slots: make([]*slot, 0, blockRecords)}
+	return &block{
+		arena: make([]byte, 0, blockBytes), slots: make([]*slot, 0, blockRecords), bodies: make([][]byte, 0, blockRecords),
+	}
 }
 
 func (b *block) full() bool { return len(b.slots) >= blockRecords || b.bytes >= blockBytes }
 
-// room reports whether a record of n bytes still goes in; an empty block takes
-// any.
+// room reports whether a record that reserves n bytes still goes in; an empty
+// block takes any.
 func (b *block) room(n int) bool { return len(b.slots) == 0 || b.bytes+n <= blockBytes }
 
 // add copies a record's bytes, so that the caller's are free at once. Header
@@ -43,37 +46,60 @@ func (b *block) add(sl *slot, rec *klamm.Record) {
 	cp := &it.Record
 	cp.Topic, cp.Target = rec.Topic, rec.Target
 	cp.Partition, cp.Offset, cp.LeaderEpoch = rec.Partition, rec.Offset, rec.LeaderEpoch
-	cp.Key, cp.Value = b.copy(rec.Key), b.copy(rec.Value)
 	cp.Timestamp = timeOfMS(sl.timestamp)
+	body, keyAt, valueAt := b.copy(rec, int(sl.reserved))
+	cp.Key, cp.Value = view(body, keyAt, rec.Key), view(body, valueAt, rec.Value)
 	cp.Headers = nil
 	if len(rec.Headers) > 0 {
-		start := len(b.headers)
-		for _, h := range rec.Headers {
-			b.headers = append(b.headers, klamm.Header{Key: h.Key, Value: b.copy(h.Value)})
-		}
-		cp.Headers = b.headers[start:len(b.headers):len(b.headers)]
+		cp.Headers = b.headersOf(body, rec.Headers)
 	}
 	b.slots = append(b.slots, sl)
+	b.bodies = append(b.bodies, body)
 }
 
-// copy moves src into the arena; what does not fit gets memory of its own,
-// since records already point into the arena. nil stays nil.
-func (b *block) copy(src []byte) []byte {
+// copy encodes a record's body into the arena. What does not fit, which is the
+// first record of a block, gets memory of its own.
+func (b *block) copy(rec *klamm.Record, most int) (body []byte, keyAt, valueAt int) {
+	b.bytes += most
+	start := len(b.arena)
+	if start+most > cap(b.arena) {
+		body = make([]byte, most)
+	} else {
+		body = b.arena[start : start+most]
+	}
+	keyAt, valueAt, size := produce.PutBody(body, rec.Key, rec.Value, rec.Headers)
+	if start+most <= cap(b.arena) {
+		b.arena = b.arena[:start+size]
+	}
+	return body[:size:size], keyAt, valueAt
+}
+
+// view returns the copy of src that is in body. nil stays nil.
+func view(body []byte, at int, src []byte) []byte {
 	if src == nil {
 		return nil
 	}
-	b.bytes += len(src)
-	if len(b.arena)+len(src) > cap(b.arena) {
-		return append(make([]byte, 0, len(src)), src...)
+	return body[at : at+len(src) : at+len(src)]
+}
+
+// headersOf returns headers whose values are those in body, at its end.
+func (b *block) headersOf(body []byte, hs []klamm.Header) []klamm.Header {
+	start := len(b.headers)
+	b.headers = append(b.headers, hs...)
+	copies := b.headers[start:len(b.headers):len(b.headers)]
+	end := len(body)
+	for i := len(copies) - 1; i >= 0; i-- {
+		h := &copies[i]
+		size := produce.HeaderSize(h)
+		h.Value = view(body, end-len(h.Value), h.Value)
+		end -= size
 	}
-	start := len(b.arena)
-	b.arena = append(b.arena, src...)
-	return b.arena[start:len(b.arena):len(b.arena)]
+	return copies
 }
 
 func (b *block) reset() {
 	b.batch.Reset()
-	b.slots = b.slots[:0]
+	b.slots, b.bodies = b.slots[:0], b.bodies[:0]
 	b.arena = b.arena[:0]
 	if len(b.headers) > 0 {
 		clear(b.headers)

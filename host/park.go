@@ -64,7 +64,7 @@ func (k *park) hold(l *lane, t placement) bool {
 	if !waited && k.p.cluster.Topic(name) != nil {
 		return false
 	}
-	t.record = cloneRecord(t.record)
+	t.record, t.body = cloneRecord(t.record), nil // the block's memory is used again
 	k.held[name] = append(k.held[name], parkedRecord{lane: l, placement: t})
 	if !waited {
 		k.any.Add(1)

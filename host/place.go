@@ -60,9 +60,10 @@ func (pl *placer) close(ctx context.Context) error {
 type placement struct {
 	slot   *slot
 	record *klamm.Record
-	grown  bool  // it may be larger than what was reserved
-	dead   bool  // a dead letter: the default partitioner, whatever the chain says
-	to     int32 // from the batched partitioner; -1 leaves it to the default one
+	body   []byte // of the record, nil where it has to be encoded
+	grown  bool   // it may be larger than what was reserved
+	dead   bool   // a dead letter: the default partitioner, whatever the chain says
+	to     int32  // from the batched partitioner; -1 leaves it to the default one
 	err    error
 }
 
@@ -85,7 +86,10 @@ func (pl *placer) place(l *lane, b *block) {
 			todo = todo[:len(todo)+1]
 			// In place: a literal would be built elsewhere and copied.
 			t := &todo[len(todo)-1]
-			t.slot, t.record, t.grown, t.dead, t.to, t.err = b.slots[i], &it.Record, it.Edited(), false, -1, nil
+			t.slot, t.record, t.body, t.grown, t.dead, t.to, t.err = b.slots[i], &it.Record, b.bodies[i], false, false, -1, nil
+			if it.Edited() {
+				t.body, t.grown = nil, true
+			}
 		case klamm.DeadLettered:
 			dead := interceptor.DeadLetterRecord(it, interceptor.Sent)
 			todo = append(todo, placement{slot: b.slots[i], record: &dead, grown: true, dead: true, to: -1})

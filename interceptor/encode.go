@@ -28,7 +28,7 @@ func (r *run) encode(items []*Item, fields abi.Fields, limit int) int {
 	*e = encoding{first: items[0], fields: fields, changes: r.changes}
 	topics := blockTopics{block: &r.block, fields: fields, facts: r.batch.Topics}
 	r.block.Reset(fields, r.batch.NowMS, false)
-	head := runtime.Head{Offset: klamm.NoOffset}
+	head := runtime.Head{Offset: klamm.NoOffset, TimestampMS: r.batch.NowMS}
 	for i, it := range items[:want] {
 		// The first record goes in whatever its size: what does not fit is pulled.
 		if i > 0 && !r.block.Fits(asked(&it.Record, fields)) {
@@ -54,10 +54,15 @@ func asked(rec *klamm.Record, fields abi.Fields) int {
 	if fields&abi.FieldValue != 0 {
 		n += len(rec.Value)
 	}
-	if fields&abi.FieldHeaders != 0 {
-		for i := range rec.Headers {
-			n += headerRoom + len(rec.Headers[i].Key) + len(rec.Headers[i].Value)
-		}
+	if fields&abi.FieldHeaders != 0 && len(rec.Headers) > 0 {
+		n += askedHeaders(rec.Headers)
+	}
+	return n
+}
+
+func askedHeaders(hs []klamm.Header) (n int) {
+	for i := range hs {
+		n += headerRoom + len(hs[i].Key) + len(hs[i].Value)
 	}
 	return n
 }
@@ -67,9 +72,10 @@ func asked(rec *klamm.Record, fields abi.Fields) int {
 func (r *run) add(it *Item, head *runtime.Head) {
 	rec := &it.Record
 	head.Key, head.Value, head.Ref, head.Headers = rec.Key, rec.Value, it.Ref, len(rec.Headers)
-	head.TimestampMS = r.batch.NowMS
-	if r.encoded.fields&abi.FieldTimestamp != 0 && !rec.Timestamp.IsZero() {
-		head.TimestampMS = rec.Timestamp.UnixMilli()
+	if r.encoded.fields&abi.FieldTimestamp != 0 {
+		if head.TimestampMS = r.batch.NowMS; !rec.Timestamp.IsZero() {
+			head.TimestampMS = rec.Timestamp.UnixMilli()
+		}
 	}
 	head.Partition = r.partition(it)
 	if r.hook == abi.OnConsume {
@@ -96,6 +102,10 @@ func (t *blockTopics) index(topic string) int {
 	if t.any && t.last == topic {
 		return t.at
 	}
+	return t.add(topic)
+}
+
+func (t *blockTopics) add(topic string) int {
 	var (
 		partitions int32
 		epoch      uint32

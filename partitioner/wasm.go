@@ -67,6 +67,7 @@ type WASM struct {
 	stats    WASMStats
 
 	block runtime.Block
+	loads bool // the plugin was shown loads last
 	run   batch
 	one   struct { // Partition's own batch
 		rec [1]*klamm.Record
@@ -229,18 +230,20 @@ func (w *WASM) encode(g *runtime.Generation, at, end int) int {
 	r, b, fields := &w.run, &w.block, g.Fields(abi.Partition)
 	now := time.Now().UnixMilli()
 	b.Reset(fields, now, false)
+	w.loads = fields&abi.FieldLoad != 0
 	topic := b.AddTopic(r.topic.Name, int32(len(r.topic.Partitions)), r.topic.Epoch, r.avail, r.load)
 	n := 0
-	head := runtime.Head{Topic: topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset}
+	head := runtime.Head{Topic: topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset, TimestampMS: now}
 	for ; at+n < end; n++ {
 		rec := r.recs[at+n]
 		if n > 0 && !b.Fits(bytesOf(rec, fields)) {
 			break
 		}
 		head.Key, head.Value, head.Ref, head.Headers = rec.Key, rec.Value, r.refs[at+n], len(rec.Headers)
-		head.TimestampMS = now
-		if fields&abi.FieldTimestamp != 0 && !rec.Timestamp.IsZero() {
-			head.TimestampMS = rec.Timestamp.UnixMilli()
+		if fields&abi.FieldTimestamp != 0 {
+			if head.TimestampMS = now; !rec.Timestamp.IsZero() {
+				head.TimestampMS = rec.Timestamp.UnixMilli()
+			}
 		}
 		b.Append(&head)
 		for _, h := range rec.Headers {
@@ -259,10 +262,15 @@ func bytesOf(rec *klamm.Record, fields abi.Fields) int {
 	if fields&abi.FieldValue != 0 {
 		n += len(rec.Value)
 	}
-	if fields&abi.FieldHeaders != 0 {
-		for _, h := range rec.Headers {
-			n += abi.HeaderEntrySize + len(h.Key) + len(h.Value)
-		}
+	if fields&abi.FieldHeaders != 0 && len(rec.Headers) > 0 {
+		n += bytesOfHeaders(rec.Headers)
+	}
+	return n
+}
+
+func bytesOfHeaders(hs []klamm.Header) (n int) {
+	for i := range hs {
+		n += abi.HeaderEntrySize + len(hs[i].Key) + len(hs[i].Value)
 	}
 	return n
 }
@@ -308,7 +316,9 @@ func (w *WASM) route(i int, to int32) error {
 		return fmt.Errorf("%w: it chose %d, topic %q has %d", klamm.ErrInvalidPartition, to, r.topic.Name, len(r.topic.Partitions))
 	}
 	r.out[i] = to
-	r.load[index] += uint32(recordSize(r.recs[i]))
+	if w.loads {
+		r.load[index] += uint32(recordSize(r.recs[i]))
+	}
 	return nil
 }
 

@@ -148,6 +148,9 @@ func (b *Block) Add(h Head) { b.Append(&h) }
 
 // Append is Add without the copy of a Head, which the caller fills anew for each
 // record. The block does not keep h.
+//
+// It is one function, and writes two fields at a time, since it is called once
+// for each record and plugin.
 func (b *Block) Append(h *Head) {
 	if b.open {
 		b.seal()
@@ -158,87 +161,74 @@ func (b *Block) Append(h *Head) {
 	if uint(h.Topic) >= uint(len(b.topics)) {
 		panic(fmt.Sprintf("runtime: Add with topic %d of %d", h.Topic, len(b.topics)))
 	}
-	p := placed{flags: h.Flags, size: b.recSize}
-	b.place(&p, h)
-	at := len(b.recs)
-	r := b.extend(p.size + p.table)
-	b.starts = append(b.starts, uint32(at))
-	p.put(r, h, b.fields)
-	if p.key > 0 {
-		putPadded(r[p.key:], h.Key)
+	// Key, value and the table of headers: offsets, 0 for what is not there, below
+	// the lengths.
+	key, value, headers := uint64(null)<<32, uint64(null)<<32, uint64(0)
+	size, table, flags := b.recSize, 0, h.Flags
+	if h.Key != nil && b.fields&abi.FieldKey != 0 {
+		key = uint64(size) | uint64(len(h.Key))<<32
+		size += abi.Align8(len(h.Key))
 	}
-	if p.value > 0 {
-		putPadded(r[p.value:], h.Value)
+	if h.Value != nil {
+		value = uint64(len(h.Value)) << 32 // the true one even if it is left out
+		if b.fields&abi.FieldValue == 0 || b.size()+abi.VerdictSize+size+len(h.Value) > blockRoom {
+			flags |= abi.FlagValueOmitted
+		} else {
+			value |= uint64(size)
+			size += abi.Align8(len(h.Value))
+		}
+	}
+	if h.Headers > 0 {
+		headers = uint64(min(h.Headers, 0xffff)) << 32 // 16 bits of 0 behind
+		if table = b.table(h.Headers, size); table > 0 {
+			headers |= uint64(size)
+		} else {
+			flags |= abi.FlagHeadersOmitted
+		}
+	}
+	var timestamp uint64
+	if b.fields&abi.FieldTimestamp != 0 {
+		timestamp = uint64(h.TimestampMS)
+	}
+	at := len(b.recs)
+	r := b.extend(size + table)
+	b.starts = append(b.starts, uint32(at))
+	// The size is the final one unless more follows.
+	head := r[:abi.RecordHeaderSize]
+	le.PutUint64(head[abi.RecSize:], uint64(size)|uint64(flags)<<32)
+	le.PutUint64(head[abi.RecTimestamp:], timestamp)
+	le.PutUint64(head[abi.RecOffset:], uint64(h.Offset))
+	le.PutUint64(head[abi.RecPartition:], uint64(uint32(h.Partition))|uint64(h.Topic)<<32)
+	le.PutUint64(head[abi.RecKeyOff:], key)
+	le.PutUint64(head[abi.RecValueOff:], value)
+	le.PutUint64(head[abi.RecHeadersOff:], headers)
+	le.PutUint64(head[abi.RecRef:], h.Ref)
+	if from := uint32(key); from > 0 {
+		putPadded(r[from:], h.Key)
+	}
+	if from := uint32(value); from > 0 {
+		putPadded(r[from:], h.Value)
 	}
 	if b.Stretched {
 		stretch(r)
 	}
 	b.due, b.entry = h.Headers, 0
-	if p.table > 0 {
-		b.entry = at + p.size
-		clear(r[p.size:])
+	if table > 0 {
+		b.entry = at + size
+		clear(r[size:])
 	}
 	// What has neither headers nor an answer is complete.
 	b.open = b.ack || h.Headers > 0
 }
 
-// placed is where the parts of a record lie, from its start: 0 for what is not
-// there. size is the record's without its headers, table that of their entries.
-type placed struct {
-	flags       uint32
-	key, value  int
-	size, table int
-}
-
-// place decides where key and value of a record go and what is left out.
-func (b *Block) place(p *placed, h *Head) {
-	if h.Key != nil && b.fields&abi.FieldKey != 0 {
-		p.key = p.size
-		p.size += abi.Align8(len(h.Key))
+// table returns the bytes that the entries of n headers take behind a record of
+// size, 0 where headers are left out.
+func (b *Block) table(n, size int) int {
+	bytes := n * abi.HeaderEntrySize
+	if b.fields&abi.FieldHeaders == 0 || n > 0xffff || bytes > abi.HeadersInBlock || b.size()+size+bytes > blockRoom {
+		return 0
 	}
-	if h.Value != nil {
-		if b.fields&abi.FieldValue == 0 || b.size()+abi.VerdictSize+p.size+len(h.Value) > blockRoom {
-			p.flags |= abi.FlagValueOmitted
-		} else {
-			p.value = p.size
-			p.size += abi.Align8(len(h.Value))
-		}
-	}
-	if h.Headers > 0 {
-		p.table = h.Headers * abi.HeaderEntrySize
-		if b.fields&abi.FieldHeaders == 0 || h.Headers > 0xffff || p.table > abi.HeadersInBlock || b.size()+p.size+p.table > blockRoom {
-			p.flags |= abi.FlagHeadersOmitted
-			p.table = 0
-		}
-	}
-}
-
-// put writes every byte of a record's header, two fields at a time. The size is
-// the final one unless more follows.
-func (p *placed) put(r []byte, h *Head, fields abi.Fields) {
-	var timestamp, headers uint64
-	if fields&abi.FieldTimestamp != 0 {
-		timestamp = uint64(h.TimestampMS)
-	}
-	if p.table > 0 {
-		headers = uint64(p.size)
-	}
-	key, value := uint64(null), uint64(null)
-	if p.key > 0 {
-		key = uint64(len(h.Key))
-	}
-	if h.Value != nil {
-		value = uint64(uint32(len(h.Value))) // the true one even if it is left out
-	}
-	r = r[:abi.RecordHeaderSize]
-	le.PutUint64(r[abi.RecSize:], uint64(p.size)|uint64(p.flags)<<32)
-	le.PutUint64(r[abi.RecTimestamp:], timestamp)
-	le.PutUint64(r[abi.RecOffset:], uint64(h.Offset))
-	le.PutUint64(r[abi.RecPartition:], uint64(uint32(h.Partition))|uint64(h.Topic)<<32)
-	le.PutUint64(r[abi.RecKeyOff:], uint64(p.key)|key<<32)
-	le.PutUint64(r[abi.RecValueOff:], uint64(p.value)|value<<32)
-	le.PutUint64(r[abi.RecHeadersOff:], headers|uint64(min(h.Headers, 0xffff))<<32) // 16 bits of 0 behind
-	le.PutUint64(r[abi.RecRef:], h.Ref)
+	return bytes
 }
 
 const null = 1<<32 - 1 // -1, as a length

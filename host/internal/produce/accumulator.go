@@ -91,20 +91,26 @@ func (p *Pipeline) Partition(topic string, id int32) (*Partition, error) {
 // and Partition say.
 func (t *Partition) Append(r *Record) error { return (*partition)(t).append(r) }
 
-// AppendAll appends records in their order under one lock. It returns how many
-// it took, and why it did not take the next.
-func (t *Partition) AppendAll(rs []Record) (int, error) {
+// AppendEach appends the records of a chain, which begins with number first of rs
+// and goes on by Next, under one lock. It returns -1, or the number of a record
+// that was not taken, with the reason: those before it were, those behind it were
+// not looked at.
+func (t *Partition) AppendEach(rs []Encoded, first int32) (refused int32, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := t.pipeline.refusal(); err != nil {
-		return 0, err
+		return first, err
 	}
-	for i := range rs {
-		if err := (*partition)(t).appendLocked(&rs[i]); err != nil {
+	for i := first; i >= 0; i = rs[i].Next {
+		e := &rs[i]
+		body, isNew, err := (*partition)(t).room(e.TimestampMS, e.Txn, e.Ref, int(e.Reserved), len(e.Body))
+		if err != nil {
 			return i, err
 		}
+		copy(body, e.Body)
+		e.NewBatch = isNew
 	}
-	return len(rs), nil
+	return -1, nil
 }
 
 // partition returns the partition to append to.
@@ -170,56 +176,64 @@ func (t *partition) append(r *Record) error {
 	t.mu.Lock()
 	err := t.pipeline.refusal()
 	if err == nil {
-		err = t.appendLocked(r)
+		var body []byte
+		body, r.NewBatch, err = t.room(r.TimestampMS, r.Txn, r.Ref, r.Reserved, bodySize(r.Key, r.Value, r.Headers))
+		if err == nil {
+			putBody(body, r.Key, r.Value, r.Headers)
+		}
 	}
 	t.mu.Unlock()
 	return err
 }
 
-// appendLocked is called with mu held. Close and a fatal error, the pipeline's
-// refusal, were looked at under the same lock, so that whoever goes through all
-// partitions after either finds every batch.
-func (t *partition) appendLocked(r *Record) error {
+// room adds a record to the open batch, or to a new one if it has no room, and
+// returns the place for its body, to be written before mu is let go. isNew says
+// that the batch is new.
+//
+// Close and a fatal error, the pipeline's refusal, were looked at under the same
+// lock, so that whoever goes through all partitions after either finds every
+// batch.
+func (t *partition) room(timestampMS int64, txn uint32, ref uint64, reserved, body int) (place []byte, isNew bool, err error) {
 	p := t.pipeline
 	if p.txn != nil {
-		if err := p.txn.admit(r); err != nil {
-			return err
+		if err := p.txn.admit(txn); err != nil {
+			return nil, false, err
 		}
 	}
 	b := t.queue.last()
+	isNew = true
 	var size, full int
-	r.NewBatch = true
 	if b != nil && b.open {
-		size = recordSize(r.TimestampMS-b.header.baseTimestamp, b.header.count, r.Key, r.Value, r.Headers)
+		size = headSize(timestampMS-b.header.baseTimestamp, b.header.count) + body
 		full = size + varintSize(int64(size))
-		r.NewBatch = !t.hasRoom(b, full)
+		isNew = !t.hasRoom(b, full)
 	}
-	if r.NewBatch {
-		size = recordSize(0, 0, r.Key, r.Value, r.Headers)
+	if isNew {
+		size = headSize(0, 0) + body
 		full = size + varintSize(int64(size))
 	}
 	if batchOverhead+full > p.set.maxRequest {
-		return fmt.Errorf("topic %q partition %d: %w: %d bytes, max_request_size is %d", t.topic.name, t.id, klamm.ErrRecordTooLarge, batchOverhead+full, p.set.maxRequest)
+		return nil, false, fmt.Errorf("topic %q partition %d: %w: %d bytes, max_request_size is %d", t.topic.name, t.id, klamm.ErrRecordTooLarge, batchOverhead+full, p.set.maxRequest)
 	}
-	if r.NewBatch {
+	if isNew {
 		if b != nil && b.open {
 			t.close(b)
 		}
-		b = p.newBatch(t, r.TimestampMS, full)
+		b = p.newBatch(t, timestampMS, full)
 		b.queued = true
 		t.queue.pushBack(b)
 	}
 	b.grow(&p.pool, full)
-	b.add(r, size, full)
+	place = b.add(timestampMS, ref, reserved, size, full)
 	t.appended++
-	if p.txn != nil && t.txnIn != r.Txn {
-		p.txn.appended(t, r.Txn)
+	if p.txn != nil && t.txnIn != txn {
+		p.txn.appended(t, txn)
 	}
 	t.queuedBytes += int64(full)
-	if r.NewBatch || !t.active || t.full(b) {
-		t.announce(b, r.NewBatch)
+	if isNew || !t.active || t.full(b) {
+		t.announce(b, isNew)
 	}
-	return nil
+	return place, isNew, nil
 }
 
 // queued returns the bytes that wait for a request.

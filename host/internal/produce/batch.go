@@ -51,18 +51,20 @@ type batch struct {
 // or as it will be sent when it is packed already.
 func (b *batch) size() int { return len(b.buf.b) }
 
-// add copies r into the batch. size is its recordSize, full what it takes with its
-// length prefix; grow has made room for that.
-func (b *batch) add(r *Record, size, full int) {
+// add adds a record and returns the place for its body. size is its recordSize,
+// full what it takes with its length prefix; grow has made room for that.
+func (b *batch) add(timestampMS int64, ref uint64, reserved, size, full int) []byte {
 	h := &b.header
 	before := len(b.buf.b)
 	b.buf.b = b.buf.b[:before+full]
-	putRecord(b.buf.b[before:], size, r.TimestampMS-h.baseTimestamp, h.count, r.Key, r.Value, r.Headers)
+	r := b.buf.b[before:]
+	n := putHead(r, size, timestampMS-h.baseTimestamp, h.count)
 	b.raw += full
 	h.count++
-	h.maxTimestamp = max(h.maxTimestamp, r.TimestampMS)
-	b.refs = append(b.refs, r.Ref)
-	b.reserved += r.Reserved
+	h.maxTimestamp = max(h.maxTimestamp, timestampMS)
+	b.refs = append(b.refs, ref)
+	b.reserved += reserved
+	return r[n:]
 }
 
 // grow makes room for n more bytes.

@@ -30,29 +30,43 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// recordSize returns the size of a record without its own length prefix.
-func recordSize(tsDelta int64, offsetDelta int32, key, value []byte, headers []klamm.Header) int {
-	n := 1 + varintSize(tsDelta) + varintSize(int64(offsetDelta)) +
-		bytesSize(key) + bytesSize(value) + varintSize(int64(len(headers)))
+// A record in a batch is its length and a head, which says how it differs from
+// the batch's first, and a body, which is the same wherever it is.
+
+// headSize returns the size of a record's head without the length.
+func headSize(tsDelta int64, offsetDelta int32) int {
+	return 1 + varintSize(tsDelta) + varintSize(int64(offsetDelta))
+}
+
+// bodySize returns the size of a record's body.
+func bodySize(key, value []byte, headers []klamm.Header) int {
+	n := bytesSize(key) + bytesSize(value) + varintSize(int64(len(headers)))
 	for i := range headers {
-		n += varintSize(int64(len(headers[i].Key))) + len(headers[i].Key) + bytesSize(headers[i].Value)
+		n += HeaderSize(&headers[i])
 	}
 	return n
 }
 
-// putRecord writes a record whose recordSize is size to r, which is as long as
-// the record with its length prefix.
-func putRecord(r []byte, size int, tsDelta int64, offsetDelta int32, key, value []byte, headers []klamm.Header) {
+// putHead writes the length and the head of a record of size bytes, head and
+// body, and returns how many it takes.
+func putHead(r []byte, size int, tsDelta int64, offsetDelta int32) int {
 	n := putVarint(r, int64(size))
 	r[n] = 0 // attributes: none are defined
 	n++
 	n += putVarint(r[n:], tsDelta)
-	n += putVarint(r[n:], int64(offsetDelta))
-	n += putBytes(r[n:], key)
+	return n + putVarint(r[n:], int64(offsetDelta))
+}
+
+// putBody writes a body and returns where key and value begin, and where it ends.
+// Those that are null or empty have an end only.
+func putBody(r, key, value []byte, headers []klamm.Header) (keyAt, valueAt, end int) {
+	n := putBytes(r, key)
+	keyAt = n - len(key)
 	n += putBytes(r[n:], value)
+	valueAt = n - len(value)
 	if len(headers) == 0 {
 		r[n] = 0
-		return
+		return keyAt, valueAt, n + 1
 	}
 	n += putVarint(r[n:], int64(len(headers)))
 	for i := range headers {
@@ -60,6 +74,7 @@ func putRecord(r []byte, size int, tsDelta int64, offsetDelta int32, key, value 
 		n += copy(r[n:], headers[i].Key)
 		n += putBytes(r[n:], headers[i].Value)
 	}
+	return keyAt, valueAt, n
 }
 
 // batchHeader is what the header says of a batch.

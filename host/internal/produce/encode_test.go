@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,10 +60,13 @@ func encodeBatch(records []Record, c codec, h batchHeader) []byte {
 	b.header.baseTimestamp, b.header.maxTimestamp = records[0].TimestampMS, records[0].TimestampMS
 	for i := range records {
 		r := &records[i]
-		size := recordSize(r.TimestampMS-b.header.baseTimestamp, b.header.count, r.Key, r.Value, r.Headers)
+		size := headSize(r.TimestampMS-b.header.baseTimestamp, b.header.count) + bodySize(r.Key, r.Value, r.Headers)
 		before := b.size()
 		b.grow(&p.pool, size+varintSize(int64(size)))
-		b.add(r, size, size+varintSize(int64(size)))
+		body := b.add(r.TimestampMS, r.Ref, r.Reserved, size, size+varintSize(int64(size)))
+		if _, _, end := putBody(body, r.Key, r.Value, r.Headers); end != len(body) {
+			panic(fmt.Sprintf("a body of %d bytes took %d", len(body), end))
+		}
 		if got := b.size() - before; got != size+varintSize(int64(size)) {
 			panic(fmt.Sprintf("a record of size %d took %d bytes", size, got))
 		}
@@ -303,4 +308,44 @@ func FuzzRecords(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A body lies in a batch as it was encoded before, and key, value and headers are
+// found in it.
+func TestBodyAheadOfItsBatch(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	some := func() []byte {
+		if rnd.IntN(4) == 0 {
+			return nil
+		}
+		b := make([]byte, rnd.IntN(300))
+		for i := range b {
+			b[i] = byte(rnd.Uint32())
+		}
+		return b
+	}
+	for range 2000 {
+		r := Record{TimestampMS: rnd.Int64N(1 << 41), Key: some(), Value: some()}
+		for range rnd.IntN(4) {
+			r.Headers = append(r.Headers, klamm.Header{Key: strings.Repeat("k", rnd.IntN(200)), Value: some()})
+		}
+		dst := make([]byte, UpperBound(len(r.Key), len(r.Value), r.Headers))
+		keyAt, valueAt, size := PutBody(dst, r.Key, r.Value, r.Headers)
+		if size != bodySize(r.Key, r.Value, r.Headers) {
+			t.Fatalf("%d bytes, want %d", size, bodySize(r.Key, r.Value, r.Headers))
+		}
+		if n := len(r.Key); n > 0 && string(dst[keyAt:keyAt+n]) != string(r.Key) {
+			t.Fatal("the key is not where it should be")
+		}
+		if n := len(r.Value); n > 0 && string(dst[valueAt:valueAt+n]) != string(r.Value) {
+			t.Fatal("the value is not where it should be")
+		}
+		end := size
+		for i := len(r.Headers) - 1; i >= 0; i-- {
+			end -= HeaderSize(&r.Headers[i])
+		}
+		if want := bodySize(r.Key, r.Value, nil) - 1 + varintSize(int64(len(r.Headers))); end != want {
+			t.Fatalf("headers begin at %d, want %d", end, want)
+		}
+	}
 }

@@ -27,6 +27,32 @@ type Record struct {
 	NewBatch bool
 }
 
+// Encoded is a record whose body, what a batch holds of it but for its place and
+// time there, is encoded already: whoever has to keep a record's bytes for a while
+// keeps them as they will be written. Its other fields are Record's. It has the
+// size of a cache line.
+type Encoded struct {
+	Body        []byte // by PutBody; AppendEach copies it
+	TimestampMS int64
+	Ref         uint64
+	Reserved    int32
+	Txn         uint32
+	Next        int32 // the next of its chain, -1: none
+	NewBatch    bool  // set by AppendEach
+}
+
+// PutBody encodes a body into dst, which has room for UpperBound. It returns where
+// copies of key and value begin in it, and its size. Headers are its end, each of
+// HeaderSize bytes of which the value is the last.
+func PutBody(dst, key, value []byte, headers []klamm.Header) (keyAt, valueAt, size int) {
+	return putBody(dst, key, value, headers)
+}
+
+// HeaderSize returns how many bytes of a body a header takes.
+func HeaderSize(h *klamm.Header) int {
+	return varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
+}
+
 // Completion is the end of one batch of records of one partition. It belongs to
 // the pipeline and is valid only during the call.
 type Completion struct {

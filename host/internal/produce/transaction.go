@@ -463,9 +463,9 @@ func (m *transactions) die(err error) {
 // admit refuses a record that does not belong to the open transaction. t.mu is
 // held, so that whoever ends a transaction and then takes the lock of every
 // partition finds all of its records.
-func (m *transactions) admit(r *Record) error {
+func (m *transactions) admit(number uint32) error {
 	open := m.open.Load()
-	if open != 0 && open == r.Txn {
+	if open != 0 && open == number {
 		return nil
 	}
 	m.mu.Lock()
@@ -473,9 +473,9 @@ func (m *transactions) admit(r *Record) error {
 	switch {
 	case m.state == failed:
 		return m.err
-	case r.Txn == 0:
+	case number == 0:
 		return fmt.Errorf("send: the producer is %s: %w", m.state, klamm.ErrTransactionState)
-	case m.number == r.Txn && m.err != nil:
+	case m.number == number && m.err != nil:
 		return fmt.Errorf("%w: %w", klamm.ErrTransactionAborted, m.err)
 	}
 	return klamm.ErrTransactionAborted
