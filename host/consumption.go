@@ -530,6 +530,8 @@ func (c *consumption) commitLoop(ctx context.Context) {
 	tick, others := time.NewTicker(every), time.NewTicker(othersEvery)
 	defer tick.Stop()
 	defer others.Stop()
+	w := consume.NewWatch(c.h.cluster, c.groupID)
+	defer w.Close()
 	for {
 		select {
 		case <-ctx.Done():
@@ -537,7 +539,7 @@ func (c *consumption) commitLoop(ctx context.Context) {
 		case <-tick.C:
 		case <-c.soon:
 		case <-others.C:
-			c.lookAtOthers(ctx)
+			c.lookAtOthers(ctx, w)
 			continue
 		}
 		if ctx.Err() == nil {
@@ -554,7 +556,7 @@ const othersEvery = time.Second
 
 // lookAtOthers notes the ends that the group has reached. A partition may be another
 // member's, or may have been until its end.
-func (c *consumption) lookAtOthers(ctx context.Context) {
+func (c *consumption) lookAtOthers(ctx context.Context, w *consume.Watch) {
 	c.mu.Lock()
 	ends := maps.Clone(c.ends)
 	c.mu.Unlock()
@@ -563,7 +565,7 @@ func (c *consumption) lookAtOthers(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, othersEvery)
 	defer cancel()
-	committed, err := consume.Committed(ctx, c.h.cluster, c.groupID, slices.Collect(maps.Keys(ends)))
+	committed, err := w.Committed(ctx, slices.Collect(maps.Keys(ends)))
 	if err != nil {
 		return // next time
 	}

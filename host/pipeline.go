@@ -18,7 +18,6 @@ import (
 type pipeline struct {
 	*consumption
 	cfg      PipelineConfig
-	groupID  string
 	producer *Producer
 	chain    *chainRun    // of the producer
 	bare     *chainRun    // of the producer, for dead letters
@@ -212,7 +211,7 @@ func (h *Host) newReading(name string, cfg PipelineConfig) (*pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{consumption: c, cfg: cfg, groupID: group, producer: h.producer, chain: run, bare: h.chains.bare, done: make(chan struct{})}
+	p := &pipeline{consumption: c, cfg: cfg, producer: h.producer, chain: run, bare: h.chains.bare, done: make(chan struct{})}
 	c.name, c.deliver, c.refused = name, p.forward, p.refusedOne
 	if cfg.Retries == 0 { // else each may be held
 		c.deliverAll = p.forwardAll

@@ -142,6 +142,8 @@ func faultKind(err error) string {
 	switch {
 	case errors.As(err, &native):
 		return native.kind()
+	case errors.Is(err, errRestless):
+		return "claims"
 	case errors.Is(err, runtime.ErrBreakerOpen):
 		return "breaker_open"
 	case errors.Is(err, state.ErrUnavailable), errors.Is(err, state.ErrPendingElsewhere):

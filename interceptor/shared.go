@@ -2,7 +2,6 @@ package interceptor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -110,7 +109,9 @@ func (t *transaction) disown(space *state.Space) {
 // enough for a guest that claims the same ids each time.
 const roundsMax = 4
 
-var errRestless = errors.New("it claims other ids each time that it is called for the same records")
+// errRestless: other hosts are asked for a call's ids, and then the call is made
+// again with their answers, which are of no use to other ids.
+var errRestless = fmt.Errorf("it claimed other ids in each of %d calls for the same records, so that what other hosts have of them is never known to it: have it make ids of the record alone, not of random numbers, the time or what it counts", roundsMax)
 
 // share has the other hosts asked for the claims of a call, without the guest's
 // lock, which is held before and after. The call stands if all are this host's.

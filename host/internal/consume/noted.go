@@ -49,12 +49,40 @@ func Committed(ctx context.Context, c *cluster.Cluster, group string, tps []klam
 	if err != nil {
 		return nil, err
 	}
+	return offsetsOf(noted), nil
+}
+
+func offsetsOf(noted map[klamm.TopicPartition]Noted) map[klamm.TopicPartition]int64 {
 	offsets := make(map[klamm.TopicPartition]int64, len(noted))
 	for tp, at := range noted {
 		offsets[tp] = at.Offset
 	}
-	return offsets, nil
+	return offsets
 }
+
+// Watch asks for a group's committed offsets now and then, on one connection. It is
+// for one goroutine.
+type Watch struct{ k coordinator }
+
+// NewWatch returns a Watch, to be closed.
+func NewWatch(c *cluster.Cluster, group string) *Watch {
+	return &Watch{coordinator{cluster: c, group: group}}
+}
+
+// Committed asks once.
+func (w *Watch) Committed(ctx context.Context, tps []klamm.TopicPartition) (map[klamm.TopicPartition]int64, error) {
+	noted, err := w.k.committed(ctx, nobody, tps)
+	if err != nil {
+		if moved(codeOf(err)) {
+			w.k.hangUp()
+		}
+		return nil, fmt.Errorf("committed offsets of group %q: %w", w.k.group, err)
+	}
+	return offsetsOf(noted), nil
+}
+
+// Close ends the connection.
+func (w *Watch) Close() { w.k.hangUp() }
 
 // patiently repeats a request while its errors are such as pass.
 func (k *coordinator) patiently(ctx context.Context, what string, request func() error) error {
