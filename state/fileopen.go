@@ -65,7 +65,7 @@ func (f *file) head() fileHead { return fileHead{name: f.o.Name, scope: f.o.Scop
 // create makes the file aside and renames it, so that one without a whole head
 // never stands there.
 func (f *file) create() error {
-	f.m = newMemory(randomKey(), f.o.MaxEntries, f.o.MaxBytes)
+	f.m = newMemory(NewKey(), f.o.MaxEntries, f.o.MaxBytes)
 	h, size, err := f.createNew()
 	if err != nil {
 		return err

@@ -1,14 +1,11 @@
 package state
 
-import (
-	"crypto/rand"
-	"encoding/binary"
-)
+import ()
 
 // NewMemory returns a Backend that remembers for as long as the process lives:
 // at most maxEntries ids, at most maxBytes of values.
 func NewMemory(maxEntries int, maxBytes int64) Backend {
-	return newMemory(randomKey(), maxEntries, maxBytes)
+	return newMemory(NewKey(), maxEntries, maxBytes)
 }
 
 func newMemory(key Key, maxEntries int, maxBytes int64) *memory {
@@ -18,12 +15,6 @@ func newMemory(key Key, maxEntries int, maxBytes int64) *memory {
 		m.ids.parts[i].want = uint32(linesFor((maxEntries + 1) / len(m.ids.parts)))
 	}
 	return m
-}
-
-func randomKey() Key {
-	var key [16]byte
-	rand.Read(key[:]) // never returns an error
-	return Key{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}
 }
 
 // memory keeps confirmed ids in the order of their confirmation. An id costs an

@@ -3,9 +3,6 @@ package kafka
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,7 +106,7 @@ func (b *Backend) Verify(ctx context.Context, partitions int32) (exists bool, er
 func (b *Backend) header(partitions int32) *header {
 	return &header{
 		Format: Format, State: b.o.Name, Pipeline: b.o.Pipeline, Scope: b.o.Scope, Clock: b.o.Clock, Partitions: partitions,
-		Key: randomHex(),
+		Key: state.NewKey().Text(),
 	}
 }
 
@@ -156,7 +153,7 @@ func (b *Backend) agree(ctx context.Context, partitions int32) (*header, error) 
 		if jsonErr != nil {
 			return nil, jsonErr
 		}
-		if err := b.o.Log.Append(ctx, 0, []byte(headerMark+randomHex()), value); err != nil {
+		if err := b.o.Log.Append(ctx, 0, []byte(headerMark+state.NewKey().Text()), value); err != nil {
 			return nil, fmt.Errorf("write its header: %w", err)
 		}
 		h, err = b.readHeader(ctx)
@@ -165,12 +162,6 @@ func (b *Backend) agree(ctx context.Context, partitions int32) (*header, error) 
 		return nil, err
 	}
 	return h, h.matches(mine)
-}
-
-func randomHex() string {
-	var b [16]byte
-	rand.Read(b[:]) // never returns an error
-	return hex.EncodeToString(b[:])
 }
 
 var (
@@ -204,11 +195,9 @@ func (b *Backend) readHeader(ctx context.Context) (*header, error) {
 	if h.Format != Format {
 		return nil, fmt.Errorf("it has format %d: this version reads format %d: use the version that made it, or another topic", h.Format, Format)
 	}
-	raw, err := hex.DecodeString(h.Key)
-	if err != nil || len(raw) != 16 {
+	if h.key, err = state.ParseKey(h.Key); err != nil {
 		return nil, fmt.Errorf("its header has no key: %w", errForeign)
 	}
-	h.key = state.Key{binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])}
 	return h, nil
 }
 

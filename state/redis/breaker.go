@@ -1,8 +1,6 @@
 package redis
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -79,9 +77,4 @@ func advised(err error) error {
 		return fmt.Errorf("%w It has no memory left: raise maxmemory, or give the plugin a shorter window", err)
 	}
 	return err
-}
-
-func keyText(k state.Key) string {
-	raw := binary.LittleEndian.AppendUint64(nil, k[0])
-	return hex.EncodeToString(binary.LittleEndian.AppendUint64(raw, k[1]))
 }

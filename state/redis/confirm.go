@@ -248,7 +248,7 @@ func (b *backend) keepAlive(ctx context.Context) {
 
 func (b *backend) renew(ctx context.Context) error {
 	cmds, err := b.pipeline(ctx, 1, func(p redis.Pipeliner, _ int) {
-		p.EvalSha(ctx, aliveScript.Hash(), []string{b.hostKey(b.o.Host), b.prefix + "key"}, b.runName(), b.o.Lease.Milliseconds(), keyText(b.key))
+		p.EvalSha(ctx, aliveScript.Hash(), []string{b.hostKey(b.o.Host), b.prefix + "key"}, b.runName(), b.o.Lease.Milliseconds(), b.key.Text())
 	})
 	if err != nil {
 		return err
@@ -262,7 +262,7 @@ func (b *backend) renew(ctx context.Context) error {
 		return errValue
 	case got[0] == "host":
 		b.fence(fmt.Errorf("another process runs as host %q: give each a [host] id of its own, and start this one again", b.o.Host))
-	case got[1] != keyText(b.key):
+	case got[1] != b.key.Text():
 		b.fence(errors.New("it was emptied, and begun anew by another host: start this one again"))
 	}
 	return nil

@@ -204,17 +204,13 @@ func (b *backend) begin(ctx context.Context) error {
 	if err := b.load(ctx); err != nil {
 		return err
 	}
-	var fresh [16]byte
-	rand.Read(fresh[:]) // never returns an error
-	key, err := b.agree(ctx, "key", hex.EncodeToString(fresh[:]))
+	key, err := b.agree(ctx, "key", state.NewKey().Text())
 	if err != nil {
 		return err
 	}
-	raw, err := hex.DecodeString(key)
-	if err != nil || len(raw) != len(fresh) {
+	if b.key, err = state.ParseKey(key); err != nil {
 		return fmt.Errorf("%q holds no key of a state: another program uses it; choose another name for the state, or another database", b.prefix+"key")
 	}
-	b.key = state.Key{binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])}
 	scope, err := b.agree(ctx, "scope", b.o.Scope)
 	if err != nil {
 		return err
