@@ -18,6 +18,7 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/internal/checker"
 	"github.com/klamm-io/klamm/sdk/abi"
 )
 
@@ -115,16 +116,7 @@ func versions(t *testing.T, f func(t *testing.T, start func(partitions int, topi
 func downgrade(t *testing.T, b *testBroker) {
 	t.Helper()
 	b.Cluster(t)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
-	must(t, err)
-	defer cl.Close()
-	req := kmsg.NewPtrUpdateFeaturesRequest()
-	f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
-	f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = "transaction.version", 1, 2, true
-	req.FeatureUpdates = append(req.FeatureUpdates, f)
-	resp, err := cl.Request(within(t), req)
-	must(t, err)
-	must(t, kerr.ErrorForCode(resp.(*kmsg.UpdateFeaturesResponse).ErrorCode))
+	must(t, checker.AgreeOnTransactions(within(t), b.Addrs(), 1))
 }
 
 func TestC119_CommitAndAbort(t *testing.T) {

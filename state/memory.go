@@ -1,7 +1,5 @@
 package state
 
-import ()
-
 // NewMemory returns a Backend that remembers for as long as the process lives:
 // at most maxEntries ids, at most maxBytes of values.
 func NewMemory(maxEntries int, maxBytes int64) Backend {

@@ -10,11 +10,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/checker"
 	"github.com/klamm-io/klamm/internal/checker/trial"
 	"github.com/klamm-io/klamm/internal/faultproxy"
 )
@@ -33,29 +33,9 @@ func startTransactions(t *testing.T, version int16, o trial.Options) (*trial.Tri
 	}
 	tr, ctx := start(t, o)
 	if version == 1 {
-		downgrade(t, ctx, tr)
+		must(t, checker.AgreeOnTransactions(ctx, embedded(t, tr).ListenAddrs(), 1))
 	}
 	return tr, ctx
-}
-
-// downgrade has the brokers agree on transaction.version 1 (KIP-890).
-func downgrade(t *testing.T, ctx context.Context, tr *trial.Trial) {
-	t.Helper()
-	agreeOnVersion1(t, ctx, embedded(t, tr).ListenAddrs())
-}
-
-func agreeOnVersion1(t *testing.T, ctx context.Context, addrs []string) {
-	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...))
-	must(t, err)
-	defer cl.Close()
-	req := kmsg.NewPtrUpdateFeaturesRequest()
-	f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
-	f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = "transaction.version", 1, 2, true
-	req.FeatureUpdates = append(req.FeatureUpdates, f)
-	resp, err := req.RequestWith(ctx, cl)
-	must(t, err)
-	must(t, kerr.ErrorForCode(resp.ErrorCode))
 }
 
 // control is a proxy rule for a request of transactions.

@@ -49,7 +49,7 @@ func unansweredEnds(t *testing.T, action faultproxy.Action, hook string, version
 	must(t, err)
 	t.Cleanup(func() { must(t, b.Close()) })
 	if version == 1 {
-		agreeOnVersion1(t, ctx, b.Addrs())
+		must(t, checker.AgreeOnTransactions(ctx, b.Addrs(), 1))
 	}
 	proxy, err := faultproxy.New(b.Addrs(), faultproxy.Options{})
 	must(t, err)

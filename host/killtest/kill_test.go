@@ -17,7 +17,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/klamm-io/klamm/internal/checker"
 )
@@ -76,7 +75,7 @@ func TestKill(t *testing.T) {
 	line, _ := brokers.said("ready ", patience)
 	w.role.Addrs = strings.Split(strings.TrimPrefix(line, "ready "), ",")
 	if *txnFlag == 1 {
-		w.downgrade()
+		must(t, checker.AgreeOnTransactions(t.Context(), w.role.Addrs, 1))
 	}
 	w.play(*roundsFlag)
 }
@@ -418,22 +417,5 @@ func (w *world) judge() {
 	}
 	if r.Out == 0 || r.Dropped == 0 || r.DeadLettered == 0 || r.Behind > 0 {
 		w.t.Errorf("%d out, %d dropped, %d dead-lettered, %d behind", r.Out, r.Dropped, r.DeadLettered, r.Behind)
-	}
-}
-
-// downgrade has the brokers agree on transaction.version 1 (KIP-890).
-func (w *world) downgrade() {
-	w.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(w.role.Addrs...))
-	must(w.t, err)
-	defer cl.Close()
-	req := kmsg.NewPtrUpdateFeaturesRequest()
-	f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
-	f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = "transaction.version", 1, 2, true
-	req.FeatureUpdates = append(req.FeatureUpdates, f)
-	resp, err := req.RequestWith(context.Background(), cl)
-	must(w.t, err)
-	if resp.ErrorCode != 0 {
-		w.t.Fatalf("downgrade: error %d", resp.ErrorCode)
 	}
 }

@@ -93,7 +93,7 @@ var libraries = map[string][]string{
 	// Its logins, where it judges what brokers that ask for one have.
 	"github.com/twmb/franz-go/pkg/sasl/plain": {"internal/checker"},
 	"github.com/twmb/franz-go/pkg/sasl/scram": {"internal/checker"},
-	"github.com/twmb/franz-go/pkg/kmsg":       {"host", "internal/broker", "internal/faultproxy", "internal/checker/trial"},
+	"github.com/twmb/franz-go/pkg/kmsg":       {"host", "internal/broker", "internal/faultproxy", "internal/checker"},
 	"github.com/BurntSushi/toml":              {"internal/config", "cmd", "sdk/plugintest"},
 	"github.com/dchest/siphash":               {"state"},
 	"github.com/xdg-go/scram":                 {"host/internal/cluster"},

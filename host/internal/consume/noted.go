@@ -111,22 +111,18 @@ func (k *coordinator) patiently(ctx context.Context, what string, request func()
 // committed, and the first refusal.
 func (k *coordinator) commit(ctx context.Context, req *kmsg.OffsetCommitRequest, offsets map[klamm.TopicPartition]Noted) (map[klamm.TopicPartition]int64, error) {
 	req.Group = k.group
-	topics := make(map[string]int)
-	for tp, at := range offsets {
-		i, ok := topics[tp.Topic]
-		if !ok {
-			rt := kmsg.NewOffsetCommitRequestTopic()
-			rt.Topic = tp.Topic
-			i, topics[tp.Topic] = len(req.Topics), len(req.Topics)
-			req.Topics = append(req.Topics, rt)
-		}
-		rp := kmsg.NewOffsetCommitRequestTopicPartition()
-		rp.Partition, rp.Offset = tp.Partition, at.Offset
+	req.Topics = byTopic(offsets, req.Topics, func(name string) kmsg.OffsetCommitRequestTopic {
+		t := kmsg.NewOffsetCommitRequestTopic()
+		t.Topic = name
+		return t
+	}, func(t *kmsg.OffsetCommitRequestTopic, partition int32, at Noted) {
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset = partition, at.Offset
 		if at.Note != "" {
-			rp.Metadata = &at.Note
+			p.Metadata = &at.Note
 		}
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
-	}
+		t.Partitions = append(t.Partitions, p)
+	})
 	resp, err := k.request(ctx, req, offsetCommitVersion)
 	if err != nil {
 		return nil, err

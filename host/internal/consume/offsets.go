@@ -82,19 +82,15 @@ func listOffsets(ctx context.Context, conn *cluster.Conn, at map[klamm.TopicPart
 	if readCommitted {
 		req.IsolationLevel = 1
 	}
-	topics := make(map[string]int)
-	for tp, ts := range at {
-		i, ok := topics[tp.Topic]
-		if !ok {
-			rt := kmsg.NewListOffsetsRequestTopic()
-			rt.Topic = tp.Topic
-			i, topics[tp.Topic] = len(req.Topics), len(req.Topics)
-			req.Topics = append(req.Topics, rt)
-		}
-		rp := kmsg.NewListOffsetsRequestTopicPartition()
-		rp.Partition, rp.Timestamp = tp.Partition, ts
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
-	}
+	req.Topics = byTopic(at, req.Topics, func(name string) kmsg.ListOffsetsRequestTopic {
+		t := kmsg.NewListOffsetsRequestTopic()
+		t.Topic = name
+		return t
+	}, func(t *kmsg.ListOffsetsRequestTopic, partition int32, ts int64) {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = partition, ts
+		t.Partitions = append(t.Partitions, p)
+	})
 	resp, err := conn.Request(ctx, req, listOffsetsVersion)
 	if err != nil {
 		return nil, err
