@@ -27,7 +27,7 @@ func (b failingBucket) Find(id ID, _ int64) (at Position, ok bool, err error) {
 // though it was new, and keeps one that it had before.
 func TestRefusedInTheMiddle(t *testing.T) {
 	l := NewLedger(Options{})
-	if err := l.OpenBackend("ids", failing{newMemory(randomKey(), 100, 0)}, StoreConfig{}); err != nil {
+	if err := l.OpenBackend("ids", failing{newMemory(NewKey(), 100, 0)}, StoreConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := l.Space("ids", "dedup", SpaceOptions{})
