@@ -276,14 +276,20 @@ func (d *delivery) judged(it *interceptor.Item, held bool) retryRecord {
 // standingOf is what a plugin's judgement makes of a record. What is no fault of
 // the record's has its own way of being tried again.
 func standingOf(it *interceptor.Item) standing {
-	var perr *klamm.PluginError
 	switch {
 	case it.Outcome == klamm.DeadLettered && it.Faulted:
 		return failing
-	case it.Outcome == klamm.Failed && !mustHold(it.Err) && errors.As(it.Err, &perr):
+	case it.Outcome == klamm.Failed && !mustHold(it.Err) && ofPlugin(it.Err):
 		return failing
 	}
 	return passing
+}
+
+// ofPlugin is apart from what is on the way of each record, as the target of
+// errors.As is allocated wherever it is declared.
+func ofPlugin(err error) bool {
+	var p *klamm.PluginError
+	return errors.As(err, &p)
 }
 
 // holdsRead reports whether a record that on_consume has judged is held.
