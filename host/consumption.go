@@ -78,7 +78,6 @@ type consumption struct {
 	mu     sync.Mutex
 	paused bool // an operator's pause: of all partitions, those to come too
 	parts  map[klamm.TopicPartition]*progress
-	member GroupMetadata                  // of the last assignment
 	gone   []*progress                    // of revoked partitions, while records are in flight
 	ends   map[klamm.TopicPartition]int64 // stop_at_end: what is still to be reached
 	atEnd  bool                           // there was nothing to read from the start
@@ -136,9 +135,7 @@ var errReachedEnd = fmt.Errorf("reached the end")
 
 // Assigned implements consume.Handler.
 func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
-	member := c.groupMetadata()
 	c.mu.Lock()
-	c.member = member
 	for topic, ids := range parts {
 		for _, id := range ids {
 			tp := klamm.TopicPartition{Topic: topic, Partition: id}
@@ -634,13 +631,6 @@ func (c *consumption) groupMetadata() GroupMetadata {
 	m := GroupMetadata{Group: c.groupID}
 	m.Generation, m.Member, m.Instance = c.group.Membership()
 	return m
-}
-
-// joined is what the member was at its last assignment.
-func (c *consumption) joined() GroupMetadata {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.member
 }
 
 func (c *consumption) stats() PipelineStats {

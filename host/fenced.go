@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/klamm-io/klamm"
-	"github.com/klamm-io/klamm/host/internal/consume"
 	"github.com/klamm-io/klamm/host/internal/produce"
 )
 
@@ -42,11 +41,7 @@ func (p *pipeline) goesOn(ctx context.Context, err error) error {
 
 // stillThere returns nil unless another host has the pipeline's place in the group.
 func (p *pipeline) stillThere(ctx context.Context, why error) error {
-	who := p.joined()
-	if who.Instance == "" || who.Member == "" {
-		return why
-	}
-	replaced, err := consume.Replaced(ctx, p.h.cluster, who.Group, who.Instance, who.Member, who.Generation)
+	replaced, err := p.group.Replaced(ctx)
 	switch {
 	case err != nil:
 		return errors.Join(why, err)

@@ -20,9 +20,10 @@ type classic struct {
 	assignor *assignor
 	sarama   sarama.ConsumerGroup
 
-	mu      sync.Mutex
-	session sarama.ConsumerGroupSession // nil between sessions
-	joining int32                       // the generation in which the last rebalance began
+	mu       sync.Mutex
+	session  sarama.ConsumerGroupSession // nil between sessions
+	sessions sessions
+	joining  int32 // the generation in which the last rebalance began
 }
 
 var _ membership = (*classic)(nil)

@@ -22,6 +22,11 @@ type membership interface {
 	moving() bool
 	// steady has identity stay as it is until release is called.
 	steady(ctx context.Context) (release func(), err error)
+	// turn is the number of the session (Group.Session).
+	turn() int64
+	// replaced reports whether another member has our place. It may be called
+	// after run.
+	replaced(ctx context.Context) (bool, error)
 	// leave ends a static membership for good. It is called after run.
 	leave(ctx context.Context) error
 }

@@ -40,6 +40,9 @@ func (m *classic) setSession(sess sarama.ConsumerGroupSession) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.session, m.joining = sess, noGeneration
+	if sess != nil {
+		m.sessions.begin(identity{sess.GenerationID(), sess.MemberID()}, m.assignor.cooperative())
+	}
 }
 
 // lost tells from the end of a session whether the partitions may be others'
