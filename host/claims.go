@@ -174,15 +174,18 @@ func (h *Host) inputPartitions(ctx context.Context, topics []string) (int32, err
 	return int32(n), nil
 }
 
-// assigned begins to read ids back.
-func (c *claims) assigned(parts map[string][]int32) {
+// assigned begins to read ids back, but of partitions that were kept.
+func (c *claims) assigned(parts map[string][]int32, kept func(partition int32) bool) {
 	c.mu.Lock()
-	var fresh []int32
+	var fresh, same []int32
 	for topic, ids := range parts {
 		for _, id := range ids {
-			if c.have[id] == nil {
-				c.have[id] = map[string]bool{}
-				fresh = append(fresh, id)
+			switch {
+			case c.have[id] != nil:
+			case kept(id):
+				c.have[id], same = map[string]bool{}, append(same, id)
+			default:
+				c.have[id], fresh = map[string]bool{}, append(fresh, id)
 			}
 			c.have[id][topic] = true
 		}
@@ -190,6 +193,7 @@ func (c *claims) assigned(parts map[string][]int32) {
 	c.mu.Unlock()
 	for _, b := range c.states {
 		b.Assign(fresh...)
+		b.Keep(same...)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -186,6 +187,20 @@ func running(id string) host.Config {
 	return cfg
 }
 
+// runningHosts returns what starts a host of the group, and what ends all.
+func runningHosts(t *testing.T, b *testBroker) (start func(id string) *host.Host, end func()) {
+	ctx, cancel := context.WithCancel(within(t))
+	var hosts sync.WaitGroup
+	start = func(id string) *host.Host {
+		h := newHost(t, b, running(id))
+		hosts.Go(func() { must(t, h.Run(ctx)) })
+		return h
+	}
+	end = func() { cancel(); hosts.Wait() }
+	t.Cleanup(end)
+	return start, end
+}
+
 func restored(h *host.Host) int64 { return h.Stats().Backends[0].Restored }
 
 // A second host joins: it gets partitions with their ids, which the first one
@@ -195,14 +210,7 @@ func TestIDsInKafkaGoWithTheirPartitions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	const n = 400
 	in := fillDoubled(t, b, "raw", n, rng)
-	ctx, cancel := context.WithCancel(within(t))
-	defer cancel()
-	var hosts sync.WaitGroup
-	start := func(id string) *host.Host {
-		h := newHost(t, b, running(id))
-		hosts.Go(func() { must(t, h.Run(ctx)) })
-		return h
-	}
+	start, end := runningHosts(t, b)
 	first := start("a")
 	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
 	second := start("b")
@@ -215,8 +223,7 @@ func TestIDsInKafkaGoWithTheirPartitions(t *testing.T) {
 	if got := first.Stats().States[0].Entries + second.Stats().States[0].Entries; got != n+100 {
 		t.Errorf("%d ids on both hosts, want %d: each has those of its partitions", got, n+100)
 	}
-	cancel()
-	hosts.Wait()
+	end()
 	onceEach(t, b, "clean", numbered(n+100))
 }
 
@@ -316,4 +323,66 @@ func createTopic(t *testing.T, b *testBroker, name string, partitions int32) err
 	defer cl.Close()
 	_, err = kadm.NewClient(cl).CreateTopic(within(t), partitions, 1, nil, name)
 	return err
+}
+
+// A partition that stays with its host through a rebalance is not read back, and
+// so waits for nobody: here for transactions that others have left open in the ids
+// of every partition. Those that came anew wait, as they must.
+func TestIDsInKafkaOfPartitionsThatStay(t *testing.T) {
+	b := startBroker(t, 4, "raw", "clean")
+	rng := rand.New(rand.NewPCG(9, 10))
+	in := fillDoubled(t, b, "raw", 200, rng)
+	start, end := runningHosts(t, b)
+	first := start("a")
+	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
+	open := openIn(t, b, "klamm-state-ids", 4)
+	second := start("b")
+	waitFor(t, func() bool { return len(partitionsOf(first)) == 2 && len(partitionsOf(second)) == 2 })
+	in += fillDoubled(t, b, "raw", 300, rng)
+	waitFor(t, func() bool { return len(behind(t, b)) == 2 })
+	for _, p := range partitionsOf(second) {
+		if !slices.Contains(behind(t, b), p) {
+			t.Errorf("partition %d has gone on before its ids were read back", p)
+		}
+	}
+	must(t, open.EndTransaction(within(t), kgo.TryAbort))
+	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
+	end()
+	onceEach(t, b, "clean", numbered(300))
+}
+
+// openIn leaves a transaction open that has a record in every partition.
+func openIn(t *testing.T, b *testBroker, topic string, partitions int32) *kgo.Client {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.TransactionalID("open"), kgo.TransactionTimeout(time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	must(t, err)
+	t.Cleanup(cl.Close)
+	must(t, cl.BeginTransaction())
+	for p := range partitions {
+		must(t, cl.ProduceSync(within(t), &kgo.Record{Topic: topic, Partition: p}).FirstErr())
+	}
+	return cl
+}
+
+func partitionsOf(h *host.Host) (ids []int32) {
+	for _, p := range h.Stats().Pipelines["p"].Partitions {
+		ids = append(ids, p.Partition)
+	}
+	return ids
+}
+
+// behind are the partitions that the pipeline has not committed to their ends.
+func behind(t *testing.T, b *testBroker) (ids []int32) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	must(t, err)
+	defer cl.Close()
+	lag, err := kadm.NewClient(cl).Lag(within(t), "p")
+	must(t, err)
+	for _, l := range lag["p"].Lag["raw"] {
+		if l.Lag != 0 {
+			ids = append(ids, l.Partition)
+		}
+	}
+	return ids
 }

@@ -46,9 +46,9 @@ type consumption struct {
 	refused func(d *delivery, r klamm.Result)
 
 	// commitAll, if it is set, takes the place of commits, and beforeRevoke of those
-	// before partitions go. gate lets reading go on. soon asks for a commit.
+	// before partitions go; it tells whether nothing of them is open then. gate lets reading go on. soon asks for a commit.
 	commitAll    func(context.Context) error
-	beforeRevoke func(parts map[string][]int32, lost bool)
+	beforeRevoke func(parts map[string][]int32, lost bool) (settled bool)
 	gate         func(context.Context) error
 	soon         chan struct{}
 	failed       atomic.Pointer[error] // why a record was not completed and never will be
@@ -57,6 +57,9 @@ type consumption struct {
 	limbo map[klamm.TopicPartition][]progressClaim
 	// claims, if it is not nil, follows the partitions with their ids.
 	claims *claims
+	// left are the sessions in which partitions of ids were let go with nothing
+	// open, by partition.
+	left map[int32]int64
 
 	listener RebalanceListener
 
@@ -148,7 +151,7 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 	}
 	c.mu.Unlock()
 	if c.claims != nil {
-		c.claims.assigned(parts)
+		c.claims.assigned(parts, c.kept)
 	}
 	c.log.Info("partitions assigned", "group", c.name, "partitions", fmt.Sprint(parts))
 	if c.sheets != nil {
@@ -167,8 +170,9 @@ func (c *consumption) Assigned(ctx context.Context, parts map[string][]int32) {
 func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	c.log.Info("partitions revoked", "group", c.name, "partitions", fmt.Sprint(parts), "lost", lost)
 	c.eachOf(parts, func(pr *progress) { pr.retry.close() })
+	settled := false
 	if c.beforeRevoke != nil {
-		c.beforeRevoke(parts, lost)
+		settled = c.beforeRevoke(parts, lost)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
 	defer cancel()
@@ -196,7 +200,26 @@ func (c *consumption) Revoked(parts map[string][]int32, lost bool) {
 	}
 	if c.claims != nil {
 		c.claims.revoked(parts)
+		c.leaves(parts, settled)
 	}
+}
+
+// leaves notes partitions that go, for kept.
+func (c *consumption) leaves(parts map[string][]int32, settled bool) {
+	for _, ids := range parts {
+		for _, id := range ids {
+			if delete(c.left, id); settled {
+				c.left[id] = c.group.Session()
+			}
+		}
+	}
+}
+
+// kept reports whether nobody else can have written ids of a partition since it
+// was let go: it was in the session before this one, and its transaction committed.
+func (c *consumption) kept(partition int32) bool {
+	session, ok := c.left[partition]
+	return ok && session+1 == c.group.Session()
 }
 
 // tellRevoked calls the listener, once what is in flight of partitions that are not lost is drained of

@@ -295,7 +295,7 @@ func (p *pipeline) transactional() {
 	p.group.ReadStable()
 	p.commitAll, p.beforeRevoke = p.commitCut, p.revoked
 	p.producer, p.chain, p.bare = p.once.producer, p.once.chain, p.once.bare
-	p.limbo = map[klamm.TopicPartition][]progressClaim{}
+	p.limbo, p.left = map[klamm.TopicPartition][]progressClaim{}, map[int32]int64{}
 	for _, r := range p.once.back.take() {
 		r.d.release(errLifeOver) // it is read again, and would meet its own claims
 	}
@@ -537,22 +537,22 @@ func (p *pipeline) inFlight() int {
 }
 
 // revoked commits before partitions go. If they are lost already, so is the
-// transaction that has records of them.
-func (p *pipeline) revoked(parts map[string][]int32, lost bool) {
+// transaction that has records of them. It is settled where all that was read is
+// committed, or was dropped unread.
+func (p *pipeline) revoked(parts map[string][]int32, lost bool) (settled bool) {
 	if !lost {
 		if err := p.commitCut(context.Background()); err != nil && !errors.Is(err, errLifeOver) {
 			p.log.Warn("commit before a rebalance", "group", p.name, "error", err)
 		}
-		p.dropHeld(parts)
-		return
 	}
 	p.dropHeld(parts)
 	p.lane.mu.Lock()
 	defer p.lane.mu.Unlock()
-	if p.once.inTxn && !p.once.over {
+	if lost && p.once.inTxn && !p.once.over {
 		p.once.over = true
 		p.stop(errPartitionLost)
 	}
+	return !lost && !p.once.inTxn && !p.once.over
 }
 
 // dropHeld leaves records to their partitions' next owner.

@@ -13,7 +13,8 @@
 // the ledger) for each record that was written, Take, and after the commit
 // Remember (through the ledger) and Committed; at last Revoke. A transaction that
 // is not committed, or of which nobody knows, ends the life of its partitions:
-// Aborted, then Revoke, and Assign reads what was committed after all.
+// Aborted, then Revoke, and Assign reads what was committed after all. Keep spares
+// the reading where a rebalance gives a partition back that nobody else had.
 //
 // All methods are safe for concurrent use.
 package kafka

@@ -311,6 +311,57 @@ func TestRevokeWhileRestoring(t *testing.T) {
 	assign(t, b, 0)
 }
 
+// Keep spares the reading of what is whole: here the log would wait for ever. What
+// is not, since it was revoked before it was read or with ids of an open
+// transaction, is read.
+func TestKeep(t *testing.T) {
+	log := newFakeLog()
+	b := opened(t, log, 1, nil)
+	assign(t, b, 0)
+	remember(t, b, log, 0, 1, 2)
+	b.Revoke(0)
+	asked := log.asked.Load()
+	open := log.begin()
+	open.append(Write{0, keyOf(testID(3)), nil})
+	keep := func() {
+		t.Helper()
+		b.Keep(0)
+		if err := b.Await(within(t), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep()
+	if n := log.asked.Load() - asked; n != 0 {
+		t.Errorf("the log was asked %d times", n)
+	}
+	wantFound(t, b, 1, true)
+	if u := b.Bucket("dedup").Usage(); u.Entries != 2 {
+		t.Errorf("usage %+v", u)
+	}
+	remember(t, b, log, 0, 4)
+	open.markAll()
+
+	b.Stage(0, "dedup", testID(5), testAt(5), 0)
+	b.Revoke(0)
+	asked = log.asked.Load()
+	keep()
+	if log.asked.Load() == asked {
+		t.Error("a partition with ids of an open transaction was kept")
+	}
+	for i, want := range map[int]bool{1: true, 2: true, 3: false, 4: true, 5: false} {
+		wantFound(t, b, i, want)
+	}
+
+	other := opened(t, log, 1, nil)
+	other.Assign(0)
+	other.Revoke(0)
+	other.Keep(0)
+	if err := other.Await(within(t), 0); err != nil {
+		t.Fatal(err)
+	}
+	wantFound(t, other, 4, true)
+}
+
 func TestStandbyIsForgotten(t *testing.T) {
 	log := newFakeLog()
 	b := opened(t, log, 2, func(o *Options) { o.Standby = time.Nanosecond })

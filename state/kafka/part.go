@@ -16,6 +16,7 @@ import (
 type part struct {
 	id     int32
 	phase  phase
+	whole  bool // on standby: nothing that was committed before is missing
 	window *state.Window
 	next   int64 // the log is in the window up to here
 	// gone are ids that have left the window and not the log. They get a
@@ -102,6 +103,34 @@ func (b *Backend) Assign(partitions ...int32) {
 	}
 }
 
+// Keep has partitions ready again that were revoked a moment ago, without reading
+// them back: nobody else can have written ids since that count, and the last
+// transaction was committed or never begun. Those that the backend has not kept
+// whole are assigned.
+func (b *Backend) Keep(partitions ...int32) {
+	var rest, kept []int32
+	b.mu.Lock()
+	for _, id := range partitions {
+		p := b.parts[id]
+		if p == nil || p.phase != standby || !p.whole {
+			rest = append(rest, id)
+			continue
+		}
+		p.forgetting.Stop()
+		p.phase, p.cancel, p.done, p.err = ready, func() {}, closed, nil
+		p.window.Recount()
+		kept = append(kept, id)
+	}
+	b.mu.Unlock()
+	if len(kept) > 0 {
+		b.o.Logger.Info("ids kept", "state", b.o.Name, "partitions", fmt.Sprint(kept))
+	}
+	b.Assign(rest...)
+}
+
+// closed is the done of a partition that is not read back.
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
 // Await returns when the partition's ids are there, or why they will not be.
 func (b *Backend) Await(ctx context.Context, partition int32) error {
 	for {
@@ -159,6 +188,7 @@ func (b *Backend) Revoke(partitions ...int32) {
 // retire keeps a partition for a while. A window that was not read back whole is
 // as good: the reading goes on where it ended.
 func (b *Backend) retire(p *part) {
+	p.whole = p.phase == ready && len(p.staged) == 0
 	if len(p.staged) > 0 {
 		b.staged.forget(p)
 	}

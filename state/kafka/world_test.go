@@ -30,7 +30,7 @@ type world struct {
 	txns  []*openTxn // that have no decision yet
 	late  []*openTxn // that are decided and whose markers are on their way
 	ids   int
-	seen  struct{ restores, zombies, crashes, unknown, commits int }
+	seen  struct{ restores, kept, zombies, crashes, unknown, commits int }
 }
 
 // bug is a mistake that is made on purpose.
@@ -44,6 +44,8 @@ const (
 	unknownIsGood  bug = "a commit of unknown outcome counts as one"
 	noCatchUp      bug = "a partition that was kept is not brought up to date"
 	abortedAreRead bug = "ids of aborted transactions are read back"
+	keptOfOthers   bug = "a partition that another one has had counts as kept"
+	keptUnclean    bug = "a partition whose last transaction was lost counts as kept"
 	tombstoneAll   bug = "ids that are in the window get tombstones"
 )
 
@@ -71,6 +73,7 @@ type process struct {
 	ledger  *state.Ledger
 	space   *state.Space
 	owned   map[int]int // partition to generation, as it believes
+	left    map[int]int // partition to generation, of those that it let go with nothing open
 	at      map[int]int
 	txn     *openTxn
 	held    []state.Ref
@@ -115,7 +118,7 @@ func (f faulty) Read(ctx context.Context, p int32, from, end int64, g func([]kla
 }
 
 func (w *world) newProcess() *process {
-	h := &process{w: w, owned: map[int]int{}, at: map[int]int{}, sources: map[state.Ref]int{}}
+	h := &process{w: w, owned: map[int]int{}, left: map[int]int{}, at: map[int]int{}, sources: map[state.Ref]int{}}
 	h.b = New(Options{
 		Name: "ids", Topic: "t", Pipeline: "p", Log: faulty{w.log, w}, Standby: time.Hour,
 		Source: func(r state.Ref) (int32, bool) { p, ok := h.sources[r]; return int32(p), ok },
@@ -199,7 +202,7 @@ func (w *world) rebalance(i, slot int) error {
 	if old := p.owner; old != nil {
 		if w.rng.IntN(2) == 0 {
 			old.commit()
-			old.revoke(i)
+			old.revoke(i, old.txn == nil)
 		} else {
 			w.seen.zombies++
 		}
@@ -216,7 +219,11 @@ func (w *world) rebalance(i, slot int) error {
 		w.decide(t, false)
 	}
 	asked := w.log.asked.Load()
-	h.b.Assign(int32(i))
+	if h.assign(i) {
+		w.seen.kept++ // and it waits for nobody
+		h.at[i] = p.committed
+		return h.knows(i)
+	}
 	for first := w.rng.IntN(2) == 0; first && w.log.asked.Load() == asked; {
 		goruntime.Gosched() // the reading may begin before the markers arrive, or after
 	}
@@ -233,6 +240,20 @@ func (w *world) rebalance(i, slot int) error {
 	w.seen.restores++
 	h.at[i] = p.committed
 	return h.knows(i)
+}
+
+// assign reports whether a partition was kept.
+func (h *process) assign(i int) bool {
+	generation, ok := h.left[i]
+	delete(h.left, i)
+	if !ok || generation+1 != h.w.parts[i].generation && h.w.bug != keptOfOthers {
+		h.b.Assign(int32(i))
+		return false
+	}
+	h.b.Keep(int32(i))
+	h.b.mu.Lock()
+	defer h.b.mu.Unlock()
+	return h.b.parts[int32(i)].phase == ready
 }
 
 // knows compares what a host has read back with what is committed.
@@ -411,13 +432,18 @@ func (h *process) fail() {
 	}
 	h.settle(false, nil)
 	for i := range h.owned {
-		h.revoke(i)
+		h.revoke(i, h.w.bug == keptUnclean)
 	}
 }
 
-func (h *process) revoke(i int) {
-	if h.owned[i] == h.w.parts[i].generation {
+// revoke has a partition let go. It is clean where nothing of it is open.
+func (h *process) revoke(i int, clean bool) {
+	generation, mine := h.owned[i]
+	if mine && generation == h.w.parts[i].generation {
 		h.w.parts[i].owner = nil
+	}
+	if mine && clean {
+		h.left[i] = generation
 	}
 	delete(h.owned, i)
 	h.b.Revoke(int32(i))
@@ -452,20 +478,21 @@ func TestCrashes(t *testing.T) {
 			t.Fatalf("seed %d: %v", base+uint64(i), err)
 		}
 		sum.seen.restores += w.seen.restores
+		sum.seen.kept += w.seen.kept
 		sum.seen.zombies += w.seen.zombies
 		sum.seen.crashes += w.seen.crashes
 		sum.seen.unknown += w.seen.unknown
 		sum.seen.commits += w.seen.commits
 	}
 	t.Logf("%d worlds: %+v", n, sum.seen)
-	if s := sum.seen; s.restores < n || s.zombies < n/2 || s.crashes < n || s.unknown < n/8 || s.commits < n {
+	if s := sum.seen; s.restores < n || s.kept < n/2 || s.zombies < n/2 || s.crashes < n || s.unknown < n/8 || s.commits < n {
 		t.Errorf("too little happened: %+v", s)
 	}
 }
 
 // TestPlantedBugs has TestCrashes' worlds find what is wrong on purpose.
 func TestPlantedBugs(t *testing.T) {
-	for _, b := range []bug{staleAccepted, outsideOfTxn, readToStable, unknownIsGood, noCatchUp, abortedAreRead, tombstoneAll} {
+	for _, b := range []bug{staleAccepted, outsideOfTxn, readToStable, unknownIsGood, noCatchUp, keptOfOthers, keptUnclean, abortedAreRead, tombstoneAll} {
 		t.Run(string(b), func(t *testing.T) {
 			base := rand.Uint64()
 			for i := range 5000 {
