@@ -42,6 +42,10 @@ func (c *Cluster) settings(n *node) map[string]string {
 		"share.coordinator.state.topic.min.isr":            enough,
 		"group.initial.rebalance.delay.ms":                 "0",
 		"group.min.session.timeout.ms":                     "1000",
+		"group.consumer.min.heartbeat.interval.ms":         "100",
+		"group.consumer.heartbeat.interval.ms":             "200",
+		"group.consumer.min.session.timeout.ms":            "1000",
+		"group.consumer.session.timeout.ms":                "10000",
 		"broker.session.timeout.ms":                        "6000", // two cores: shorter ones would end by themselves
 		"broker.heartbeat.interval.ms":                     "1000",
 		"replica.lag.time.max.ms":                          "5000",

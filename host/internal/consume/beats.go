@@ -37,9 +37,11 @@ type beats struct {
 	epoch    int32 // epochJoin: not a member
 	interval time.Duration
 	target   idPartitions // what the coordinator wants the member to have
+	targets  int          // how many there have been
 	owned    idPartitions // what it has
+	settled  bool         // owned follows target; before, it may take what is in it
 	asked    idPartitions // what the request under way says that it has; nil: nothing
-	told     idPartitions // what the coordinator has been told that it has
+	told     idPartitions // what it said since the last assignment, nil: nothing
 	whole    bool         // the next request says everything: the last may not have come
 }
 
@@ -68,15 +70,34 @@ func (b *beats) next() *kmsg.ConsumerGroupHeartbeatRequest {
 			req.ServerAssignor = &b.assignor
 		}
 	}
-	if b.asked = nil; b.epoch == epochJoin || b.whole || !maps.Equal(b.owned, b.told) {
-		b.asked = maps.Clone(b.owned)
-		if b.asked == nil {
-			b.asked = idPartitions{}
-		}
+	if b.asked = nil; b.epoch == epochJoin || b.whole || b.news() {
+		b.asked = b.claimed()
 		req.Topics = b.asked.request()
 	}
 	return req
 }
+
+// claimed is what the member has, with what it is about to take.
+//
+// Without the latter a partition would have two readers: (1) an answer gives the
+// member a partition, (2) the coordinator changes its mind and asks for it back, and
+// that answer is lost, (3) the next request says that the member has nothing, so the
+// partition goes to another one, (4) the member takes it, as the answer of 1 said.
+func (b *beats) claimed() idPartitions {
+	s := maps.Clone(b.owned)
+	if s == nil {
+		s = idPartitions{}
+	}
+	if !b.settled {
+		maps.Copy(s, b.target)
+	}
+	return s
+}
+
+// news reports whether the coordinator knows less than it may. After each assignment
+// it is told at least once: it waits for that where the member has to let go what it
+// had not taken yet.
+func (b *beats) news() bool { return b.told == nil || !maps.Equal(b.claimed(), b.told) }
 
 // leave is the last request.
 func (b *beats) leave(epoch int32) *kmsg.ConsumerGroupHeartbeatRequest {
@@ -119,6 +140,9 @@ func (b *beats) answered(resp *kmsg.ConsumerGroupHeartbeatResponse) fate {
 	if resp.Assignment == nil {
 		return kept
 	}
+	// Also where it is the old one: the coordinator may have given a partition in an
+	// answer that was lost, taken it back in this one, and wait for it.
+	b.told = nil
 	target := idPartitions{}
 	for _, t := range resp.Assignment.Topics {
 		for _, p := range t.Partitions {
@@ -128,20 +152,21 @@ func (b *beats) answered(resp *kmsg.ConsumerGroupHeartbeatResponse) fate {
 	if b.target != nil && maps.Equal(target, b.target) {
 		return kept
 	}
-	b.target = target
+	b.target, b.settled = target, false
+	b.targets++
 	return retarget
 }
 
 // expel is the end of a membership. owned is what the member still has to let go;
 // it joins anew once that is empty.
-func (b *beats) expel() { b.epoch, b.target, b.told = epochJoin, nil, nil }
+func (b *beats) expel() { b.epoch, b.target, b.told, b.settled = epochJoin, nil, nil, true }
 
-// holds notes what the member has. It returns whether the coordinator is to hear of
-// it at once: others may wait for what has gone, and the member's epoch for what
-// has come.
-func (b *beats) holds(parts idPartitions) bool {
-	b.owned = parts
-	return b.epoch != epochJoin && !maps.Equal(b.owned, b.told)
+// holds notes what the member has, having followed that many targets. It returns
+// whether the coordinator is to hear of it at once: others may wait for what has
+// gone.
+func (b *beats) holds(parts idPartitions, targets int) bool {
+	b.owned, b.settled = parts, targets == b.targets
+	return b.epoch != epochJoin && b.news()
 }
 
 // fateOf is what a refusal means to a member of that epoch.

@@ -98,13 +98,30 @@ func (m *heart) steady(ctx context.Context) (func(), error) {
 // membership.
 func (m *heart) run(ctx context.Context) error {
 	defer m.coord.hangUp()
-	for {
+	for n := 0; ; n++ {
+		started := time.Now()
 		over, err := m.session(ctx)
 		if failed := m.failure(); failed != nil {
 			return failed
 		}
 		if err != nil || over {
 			return err
+		}
+		if time.Since(started) > 10*time.Second {
+			n = 0
+		}
+		pause := min(retryBackoff<<min(n, 4), retryBackoffMax)
+		switch {
+		case m.instance != "":
+			// Another one of our name may be about to take our place, in two steps:
+			// do not come between them.
+			pause = retryBackoffMax
+		case n == 0:
+			continue
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
 		}
 	}
 }

@@ -42,9 +42,16 @@ type bench struct {
 
 func newBench(t *testing.T, partitions, brokers int, topics ...string) *bench {
 	t.Helper()
-	x := &bench{addrs: apacheKafka(t, partitions, topics...)}
+	return newBenchOf(t, apacheKafka(t, partitions, topics...), partitions, broker.Options{Brokers: brokers}, topics...)
+}
+
+// newBenchOf starts an embedded broker where addrs is nil.
+func newBenchOf(t *testing.T, addrs []string, partitions int, o broker.Options, topics ...string) *bench {
+	t.Helper()
+	x := &bench{addrs: addrs}
 	if x.addrs == nil {
-		b, err := broker.Start(testContext(t), &config.Embedded{Partitions: partitions, Topics: topics}, broker.Options{Brokers: brokers})
+		o.Kafka = append(o.Kafka, kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "50"}))
+		b, err := broker.Start(testContext(t), &config.Embedded{Partitions: partitions, Topics: topics}, o)
 		if err != nil {
 			t.Fatal(err)
 		}

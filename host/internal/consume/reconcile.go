@@ -19,6 +19,7 @@ type reconciler struct {
 	kick    chan struct{} // the target has changed, or what is known of its topics
 	done    chan struct{}
 	reading map[klamm.TopicPartition]*assigned
+	targets int         // how many it has followed
 	lost    atomic.Bool // how it ends; set before ctx does
 	late    atomic.Bool // a topic of the target is not known yet
 }
@@ -56,12 +57,13 @@ func (r *reconciler) run() {
 		<-a.done // its context is r's
 	}
 	r.m.own.revokeAll(r.lost.Load())
-	r.m.holds(nil)
+	r.m.holds(nil, r.targets)
 }
 
 // reconcile takes one step towards the target.
 func (r *reconciler) reconcile() {
-	want := r.names(r.m.target())
+	target, targets := r.m.target()
+	want := r.names(target)
 	kept := make(map[klamm.TopicPartition]idPartition)
 	parts := make(map[string][]int32)
 	var gone []*assigned
@@ -82,19 +84,37 @@ func (r *reconciler) reconcile() {
 	}
 	if len(gone) > 0 {
 		r.letGo(kept, gone)
+		r.holds(kept, r.targets)
 	}
-	if len(come) == 0 || r.ctx.Err() != nil {
+	if r.ctx.Err() != nil {
 		return
 	}
-	r.m.own.assign(parts)
-	r.take(want, come)
+	if len(come) > 0 {
+		r.m.own.assign(parts)
+		r.take(want, come)
+	}
+	r.targets = targets
+	r.holds(want, targets)
+	r.begin(come)
 }
 
-// letGo has partitions revoked and tells the coordinator.
+// holds tells the heart, as long as what is there is the member's.
+func (r *reconciler) holds(parts map[klamm.TopicPartition]idPartition, targets int) {
+	if r.ctx.Err() != nil {
+		return
+	}
+	ids := idPartitions{}
+	for _, id := range parts {
+		ids[id] = true
+	}
+	r.m.holds(ids, targets)
+}
+
+// letGo has partitions revoked.
 func (r *reconciler) letGo(kept map[klamm.TopicPartition]idPartition, gone []*assigned) {
-	stay, ids := make(map[string][]int32), idPartitions{}
-	for tp, id := range kept {
-		stay[tp.Topic], ids[id] = append(stay[tp.Topic], tp.Partition), true
+	stay := make(map[string][]int32)
+	for tp := range kept {
+		stay[tp.Topic] = append(stay[tp.Topic], tp.Partition)
 	}
 	r.m.own.assign(stay)
 	for _, a := range gone {
@@ -103,31 +123,29 @@ func (r *reconciler) letGo(kept map[klamm.TopicPartition]idPartition, gone []*as
 	for _, a := range gone {
 		<-a.done
 	}
-	if r.ctx.Err() == nil {
-		r.m.holds(ids)
-	}
 }
 
-// take begins with partitions that have come.
+// take has partitions that have come assigned.
 func (r *reconciler) take(want map[klamm.TopicPartition]idPartition, come []klamm.TopicPartition) {
 	for _, tp := range come {
 		r.m.own.begin(r.ctx, tp)
+		r.reading[tp] = &assigned{id: want[tp], done: make(chan struct{})}
 	}
-	ids := idPartitions{}
-	for _, id := range want {
-		ids[id] = true
-	}
-	if r.ctx.Err() == nil {
-		r.m.holds(ids)
+}
+
+// begin reads partitions that were taken.
+func (r *reconciler) begin(come []klamm.TopicPartition) {
+	if len(come) == 0 {
+		return
 	}
 	offsets, err := r.m.offsets(r.ctx, come)
 	if err != nil && r.ctx.Err() == nil {
 		r.m.fail(err)
 	}
 	for _, tp := range come {
+		a := r.reading[tp]
 		ctx, cancel := context.WithCancel(r.ctx)
-		a := &assigned{id: want[tp], cancel: cancel, done: make(chan struct{})}
-		r.reading[tp] = a
+		a.cancel = cancel
 		at := int64(-1)
 		if noted, ok := offsets[tp]; ok {
 			at = noted.Offset
@@ -171,16 +189,17 @@ func (r *reconciler) names(target idPartitions) map[klamm.TopicPartition]idParti
 	return want
 }
 
-func (m *heart) target() idPartitions {
+// target returns the last one, and how many there have been.
+func (m *heart) target() (idPartitions, int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.beats.target // replaced as a whole
+	return m.beats.target, m.beats.targets // replaced as a whole
 }
 
 // holds notes what the member has, and sends a heartbeat where that is news.
-func (m *heart) holds(parts idPartitions) {
+func (m *heart) holds(parts idPartitions, targets int) {
 	m.mu.Lock()
-	news := m.beats.holds(parts)
+	news := m.beats.holds(parts, targets)
 	m.mu.Unlock()
 	if news {
 		poke(m.urgent)
