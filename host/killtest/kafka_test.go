@@ -18,7 +18,7 @@ func TestApacheKill(t *testing.T) {
 		rounds = 4
 	}
 	brokers := kafkatest.Three(t)
-	w := newWorld(t, role{State: *stateFlag, Session: 6 * time.Second, Addrs: brokers.Addrs()}, 2)
+	w := newWorld(t, role{State: *stateFlag, Group: *groupFlag, Session: 6 * time.Second, Addrs: brokers.Addrs()}, 2)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
 	for _, topic := range []string{inTopic, outTopic, deadTopic} {

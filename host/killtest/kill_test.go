@@ -24,6 +24,7 @@ import (
 var (
 	roundsFlag = flag.Int("rounds", 6, "how many times hosts are killed, stopped or replaced")
 	seedFlag   = flag.Uint64("seed", 0, "`number` that decides; 0: another one each time")
+	groupFlag  = flag.String("group", "classic", "`protocol` of the group, classic or consumer")
 	stateFlag  = flag.String("state", "kafka", "backend of the dedup state")
 	kindsFlag  = flag.String("kinds", "", "`names` of the only kinds of rounds; none: all")
 	txnFlag    = flag.Int("transactions", 2, "`version` of transactions that the brokers agree on, 1 or 2")
@@ -70,7 +71,7 @@ func (l latencies) MarshalJSON() ([]byte, error) {
 func TestKill(t *testing.T) {
 	brokers := start(t, "brokers", role{Brokers: true})
 	t.Cleanup(brokers.kill) // after the world's, which asks them how things stand
-	w := newWorld(t, role{State: *stateFlag, Session: session}, *txnFlag)
+	w := newWorld(t, role{State: *stateFlag, Group: *groupFlag, Session: session}, *txnFlag)
 	w.brokers = brokers
 	line, _ := brokers.said("ready ", patience)
 	w.role.Addrs = strings.Split(strings.TrimPrefix(line, "ready "), ",")

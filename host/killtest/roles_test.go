@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +40,7 @@ type role struct {
 	Addrs   []string      `json:"addrs,omitempty"`
 	Dir     string        `json:"dir"`
 	State   string        `json:"state,omitempty"`
+	Group   string        `json:"group,omitempty"` // group_protocol; "": classic
 	Session time.Duration `json:"session,omitempty"`
 	File    int           `json:"file,omitempty"` // the how manieth of state = file
 }
@@ -88,7 +90,13 @@ func orphaned() {
 
 func runBrokers(r role) error {
 	b, err := broker.Start(context.Background(), &config.Embedded{Partitions: partitions, Topics: []string{inTopic, outTopic, deadTopic}},
-		broker.Options{Brokers: 3, Kafka: []kfake.Opt{kfake.GroupMinSessionTimeout(100 * time.Millisecond)}})
+		broker.Options{Brokers: 3, Kafka: []kfake.Opt{
+			kfake.GroupMinSessionTimeout(100 * time.Millisecond),
+			kfake.BrokerConfigs(map[string]string{
+				"group.consumer.session.timeout.ms":    strconv.FormatInt(session.Milliseconds(), 10),
+				"group.consumer.heartbeat.interval.ms": strconv.FormatInt((session / 8).Milliseconds(), 10),
+			}),
+		}})
 	if err != nil {
 		return err
 	}
@@ -133,7 +141,9 @@ func (r role) config() host.Config {
 	cfg.Cluster.BootstrapServers = r.Addrs
 	cfg.Plugins.CacheDir = filepath.Join(r.Dir, "cache")
 	cfg.Producer.Linger = host.Duration(2 * time.Millisecond)
-	cfg.Consumer.SessionTimeout, cfg.Consumer.Heartbeat = host.Duration(r.Session), host.Duration(r.Session/8)
+	if cfg.Consumer.GroupProtocol = config.GroupProtocol(r.Group); r.Group != string(config.ConsumerProtocol) {
+		cfg.Consumer.SessionTimeout, cfg.Consumer.Heartbeat = host.Duration(r.Session), host.Duration(r.Session/8)
+	}
 	cfg.Consumer.FetchMaxWait, cfg.Consumer.MaxPollRecords = host.Duration(50*time.Millisecond), 50
 	return cfg
 }

@@ -227,14 +227,32 @@ func (k *Kafka) seen(r *kgo.Record) *Seen {
 	return s
 }
 
-// CommittedOffsets asks for the offsets that a group has committed of a topic.
+// CommittedOffsets asks for the offsets that a group has committed of a topic. It
+// waits for transactions that are about to change them.
 func CommittedOffsets(ctx context.Context, brokers []string, group, topic string, opts ...kgo.Opt) (map[int32]int64, error) {
 	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...))...)
 	if err != nil {
 		return nil, err
 	}
 	defer cl.Close()
-	listed, err := kadm.NewClient(cl).FetchOffsets(ctx, group)
+	adm := kadm.NewClient(cl)
+	for {
+		offsets, err := committedOffsets(ctx, adm, group, topic)
+		if !errors.Is(err, kerr.UnstableOffsetCommit) {
+			return offsets, err
+		}
+		select {
+		case <-time.After(listAgain):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// committedOffsets answers UnstableOffsetCommit while a transaction that has ended
+// has not reached the group: its end is told before (KIP-447).
+func committedOffsets(ctx context.Context, adm *kadm.Client, group, topic string) (map[int32]int64, error) {
+	listed, err := adm.FetchOffsets(kadm.RequireStable(ctx), group)
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return map[int32]int64{}, nil
 	}

@@ -34,9 +34,10 @@ type heart struct {
 
 	// beating is held during a heartbeat, and by who wants the epoch to stay.
 	beating chan struct{}
-	urgent  chan struct{} // a heartbeat is due
-	sent    bool          // any request that may have made us a member
-	was     bool          // a member once
+	urgent  chan struct{}       // a heartbeat is due
+	known   map[string][16]byte // topics' ids, for the goroutine that carries assignments out
+	sent    bool                // any request that may have made us a member
+	was     bool                // a member once
 
 	mu     sync.Mutex
 	beats  beats
@@ -54,6 +55,7 @@ func newHeart(g *Group, cfg *config.Consumer) (*heart, error) {
 	}
 	m := &heart{
 		Group: g, coord: coordinator{cluster: g.cluster, group: g.id},
+		known:   make(map[string][16]byte),
 		beating: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		beats: beats{
 			group: g.id, instance: g.instance, member: newMemberID(),

@@ -167,9 +167,17 @@ func (r *reconciler) begin(come []klamm.TopicPartition) {
 func (r *reconciler) names(target idPartitions) map[klamm.TopicPartition]idPartition {
 	byID := make(map[[16]byte]string)
 	for _, name := range r.m.topics {
-		if t := r.m.cluster.Topic(name); t != nil {
-			byID[t.ID] = name
+		t := r.m.cluster.Topic(name)
+		if t == nil {
+			continue
 		}
+		if was, ok := r.m.known[name]; ok && was != t.ID {
+			// Commits name topics: a position in the old one would be one in the new.
+			r.m.fail(fmt.Errorf("read %s: %w", name, ErrTopicRecreated))
+			continue
+		}
+		r.m.known[name] = t.ID
+		byID[t.ID] = name
 	}
 	want := make(map[klamm.TopicPartition]idPartition)
 	late := false
