@@ -356,11 +356,11 @@ func (l *lane) judge(b *block) {
 	b.batch.Topics = l.p.facts
 	l.link.OnSend(context.Background(), &b.batch)
 	for i := range b.batch.Items {
-		it := &b.batch.Items[i]
-		if l.holds(b.slots[i], it, standingOf(it)) {
+		sl, it := b.slots[i], &b.batch.Items[i]
+		if sl.special && l.holds(sl, it, standingOf(it)) {
 			continue
 		}
-		if !l.settleVerdict(b.slots[i], it) {
+		if !l.settleVerdict(sl, it) {
 			l.holdRest(b, i+1)
 			break
 		}

@@ -321,7 +321,7 @@ func (d *delivery) failures() int32 {
 // that it came from, and completes it here then. Its claims are released at once, so
 // that what the lane judges next does not meet them.
 func (l *lane) holds(sl *slot, it *interceptor.Item, s standing) bool {
-	if !sl.special || sl.rest.delivery == nil {
+	if sl.rest.delivery == nil {
 		return false
 	}
 	d := sl.rest.delivery

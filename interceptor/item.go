@@ -121,6 +121,7 @@ func (b *Batch) Next() *Item {
 	it := &b.Items[n]
 	// What Reset leaves in items that passed: see there.
 	it.Claimed, it.Offered, it.Generations = false, 0, 0
+	it.Faulted, it.Handled, it.Failures = false, false, 0
 	return it
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -123,6 +124,22 @@ func (s scene) check(t testing.TB) {
 	}
 	s.compare(t, b, &m)
 	s.ends(t, finish(t, ledger, b), b)
+	checkReset(t, b)
+}
+
+// checkReset holds what Next says: after Reset an item is zero but for its Record,
+// and its Ref, which the caller writes too.
+func checkReset(t testing.TB, b *Batch) {
+	t.Helper()
+	n := len(b.Items)
+	b.Reset()
+	for i := range n {
+		it := *b.Next()
+		it.Record, it.Ref = klamm.Record{}, 0
+		if !reflect.DeepEqual(it, Item{}) {
+			t.Fatalf("item %d after Reset: %+v", i, it)
+		}
+	}
 }
 
 // compare holds the chain's outcomes and counts against the expected ones.

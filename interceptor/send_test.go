@@ -273,6 +273,7 @@ func TestVerdicts(t *testing.T) {
 			b.Items[0].Record.Target = tt.target
 			l.OnSend(context.Background(), b)
 			tt.check(t, &b.Items[0])
+			checkReset(t, b)
 			if string(mine) != "value" {
 				t.Errorf("the caller's bytes were written: %q", mine)
 			}
