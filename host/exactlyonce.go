@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -34,9 +33,8 @@ type exactlyOnce struct {
 	bare     *chainRun // of the producer, for dead letters
 	counts   cutCounts
 	back     holdBack
-	claims   *claims // in Kafka; nil: none
-	// transactions are the producer's, for whoever asks at any moment.
-	transactions atomic.Pointer[transactions]
+	claims   *claims     // in Kafka; nil: none
+	own      ownProducer // the same, for whoever asks at any moment
 	// The lane's mutex guards the rest while a life lasts.
 	inTxn bool   // a transaction is open
 	over  bool   // this life is
@@ -267,7 +265,7 @@ func (p *pipeline) openProducer(ctx context.Context) error {
 		return err
 	}
 	p.once.producer = producer
-	p.once.transactions.Store(producer.txn)
+	p.once.own.replace(producer)
 	producer.hold = &p.once.back
 	if err := p.h.openLanes(ctx, producer); err != nil {
 		return err
@@ -568,9 +566,7 @@ func (p *pipeline) stats() PipelineStats {
 	s := p.consumption.stats()
 	if once := p.once; once != nil {
 		s.Counts = once.counts.seen(s.In)
-		if t := once.transactions.Load(); t != nil {
-			s.Transactions = t.figures.stats()
-		}
+		s.Produce = once.own.stats()
 	}
 	return s
 }

@@ -307,8 +307,11 @@ func TestExactlyOncePipelinesThatShareIDs(t *testing.T) {
 	balanced(t, stats["a"].Counts, n)
 	balanced(t, stats["b"].Counts, n)
 	for name, p := range stats {
-		if f := p.Transactions; f.Committed == 0 || f.Init <= 0 || f.Begin <= 0 || f.SendOffsets <= 0 || f.Commit <= 0 {
+		if f := p.Produce.Transactions; f.Committed == 0 || f.Init <= 0 || f.Begin <= 0 || f.SendOffsets <= 0 || f.Commit <= 0 {
 			t.Errorf("pipeline %s: transactions %+v", name, f)
+		}
+		if s := p.Produce; p.Out > 0 && (s.Records < p.Out || s.Batches == 0 || s.Requests == 0 || s.Bytes == 0 || s.Connections == 0 || s.RequestLatency.Count == 0) {
+			t.Errorf("pipeline %s: produced %+v", name, s)
 		}
 	}
 	if out := stats["a"].Out + stats["b"].Out; out != n {

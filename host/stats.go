@@ -21,7 +21,8 @@ type Stats struct {
 	States []StateStats
 	// Backends of states that outlive the process, by name.
 	Backends []BackendStats
-	// Produce is the pipeline below: buffer, requests, retries.
+	// Produce is the pipeline below: buffer, requests, retries. Pipelines that are
+	// exactly once have their own.
 	Produce ProduceStats
 }
 
@@ -38,8 +39,9 @@ type PipelineStats struct {
 	Retries int64
 	// Partitions that it has been assigned, by topic and number.
 	Partitions []PartitionLag
-	// Transactions of a pipeline that is exactly once.
-	Transactions TransactionStats
+	// Produce is that of a pipeline which is exactly once, and so has a producer of
+	// its own; nil: it sends through the host's.
+	Produce *ProduceStats
 }
 
 // PluginStats is one plugin's.

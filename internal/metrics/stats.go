@@ -58,34 +58,34 @@ var (
 	failuresDesc  = desc("klamm_state_failures_total", "Writes to the state's backend that did not succeed.", "state")
 	bytesDesc     = desc("klamm_state_bytes", "Memory of a plugin's share of a state.", "state", "plugin")
 
-	bufferDesc         = desc("klamm_producer_buffer_bytes", "Buffer memory in use.")
-	bufferLimitDesc    = desc("klamm_producer_buffer_limit_bytes", "Buffer memory in all.")
-	requestsDesc       = desc("klamm_producer_in_flight_requests", "Produce requests without an answer yet.")
-	batchesDesc        = desc("klamm_producer_batches_total", "Record batches sent.")
-	producedDesc       = desc("klamm_producer_records_total", "Records in batches sent.")
-	producedBytesDesc  = desc("klamm_producer_bytes_total", "Bytes of batches sent.")
-	availableDesc      = desc("klamm_producer_buffer_available_bytes", "Buffer memory that is free.")
-	bufferWaitersDesc  = desc("klamm_producer_buffer_waiting_sends", "Sends that wait for buffer memory.")
-	waitedDesc         = desc("klamm_producer_buffer_wait_seconds_total", "Time that Sends waited for buffer memory, all together.")
-	exhaustedDesc      = desc("klamm_producer_buffer_exhausted_total", "Sends that gave up waiting for buffer memory.")
-	allRequestsDesc    = desc("klamm_producer_requests_total", "Produce requests sent.")
-	recordRetriesDesc  = desc("klamm_producer_record_retries_total", "Records in batches sent again.")
-	recordErrorsDesc   = desc("klamm_producer_record_errors_total", "Records that brokers or timeouts failed.")
-	batchesExpiredDesc = desc("klamm_producer_batches_expired_total", "Batches that delivery_timeout_ms ended.")
-	rawBytesDesc       = desc("klamm_producer_uncompressed_bytes_total", "Bytes of batches before compression.")
-	batchSizeDesc      = desc("klamm_producer_batch_size_bytes", "Bytes of one batch on the wire.")
-	queueTimeDesc      = desc("klamm_producer_queue_duration_seconds", "Time from a batch's first record to its first request.")
-	latencyDesc        = desc("klamm_producer_request_duration_seconds", "Time from a request to its answer.")
-	throttleDesc       = desc("klamm_producer_throttle_duration_seconds", "Pauses that brokers asked for.")
-	connectionsDesc    = desc("klamm_producer_connections_total", "Connections opened for records.")
-	connFailedDesc     = desc("klamm_producer_connections_failed_total", "Connections for records that could not be opened or broke.")
-	flushDesc          = desc("klamm_producer_flush_seconds_total", "Time spent in Flush.")
-	metadataWaitDesc   = desc("klamm_producer_metadata_wait_seconds_total", "Time that records waited for their topic's metadata, by topic.")
-	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.")
+	bufferDesc         = desc("klamm_producer_buffer_bytes", "Buffer memory in use.", "pipeline")
+	bufferLimitDesc    = desc("klamm_producer_buffer_limit_bytes", "Buffer memory in all.", "pipeline")
+	requestsDesc       = desc("klamm_producer_in_flight_requests", "Produce requests without an answer yet.", "pipeline")
+	batchesDesc        = desc("klamm_producer_batches_total", "Record batches sent.", "pipeline")
+	producedDesc       = desc("klamm_producer_records_total", "Records in batches sent.", "pipeline")
+	producedBytesDesc  = desc("klamm_producer_bytes_total", "Bytes of batches sent.", "pipeline")
+	availableDesc      = desc("klamm_producer_buffer_available_bytes", "Buffer memory that is free.", "pipeline")
+	bufferWaitersDesc  = desc("klamm_producer_buffer_waiting_sends", "Sends that wait for buffer memory.", "pipeline")
+	waitedDesc         = desc("klamm_producer_buffer_wait_seconds_total", "Time that Sends waited for buffer memory, all together.", "pipeline")
+	exhaustedDesc      = desc("klamm_producer_buffer_exhausted_total", "Sends that gave up waiting for buffer memory.", "pipeline")
+	allRequestsDesc    = desc("klamm_producer_requests_total", "Produce requests sent.", "pipeline")
+	recordRetriesDesc  = desc("klamm_producer_record_retries_total", "Records in batches sent again.", "pipeline")
+	recordErrorsDesc   = desc("klamm_producer_record_errors_total", "Records that brokers or timeouts failed.", "pipeline")
+	batchesExpiredDesc = desc("klamm_producer_batches_expired_total", "Batches that delivery_timeout_ms ended.", "pipeline")
+	rawBytesDesc       = desc("klamm_producer_uncompressed_bytes_total", "Bytes of batches before compression.", "pipeline")
+	batchSizeDesc      = desc("klamm_producer_batch_size_bytes", "Bytes of one batch on the wire.", "pipeline")
+	queueTimeDesc      = desc("klamm_producer_queue_duration_seconds", "Time from a batch's first record to its first request.", "pipeline")
+	latencyDesc        = desc("klamm_producer_request_duration_seconds", "Time from a request to its answer.", "pipeline")
+	throttleDesc       = desc("klamm_producer_throttle_duration_seconds", "Pauses that brokers asked for.", "pipeline")
+	connectionsDesc    = desc("klamm_producer_connections_total", "Connections opened for records.", "pipeline")
+	connFailedDesc     = desc("klamm_producer_connections_failed_total", "Connections for records that could not be opened or broke.", "pipeline")
+	flushDesc          = desc("klamm_producer_flush_seconds_total", "Time spent in Flush.", "pipeline")
+	metadataWaitDesc   = desc("klamm_producer_metadata_wait_seconds_total", "Time that records waited for their topic's metadata, by topic.", "pipeline")
+	metadataAgeDesc    = desc("klamm_producer_metadata_age_seconds", "Time since brokers last told about topics.", "pipeline")
 	transactionsDesc   = desc("klamm_producer_transactions_total", "Transactions, committed or aborted. pipeline is empty for the producer.", "pipeline", "end")
 	transactionTime    = desc("klamm_producer_transaction_seconds_total", "Time spent in calls that init, begin, send_offsets, commit or abort.", "pipeline", "call")
-	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.")
-	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.")
+	retriesDesc        = desc("klamm_producer_retries_total", "Batches sent again.", "pipeline")
+	splitsDesc         = desc("klamm_producer_batch_splits_total", "Batches split because they were too large.", "pipeline")
 	allDescs           = []*prometheus.Desc{recordsDesc, inFlightDesc, failedDesc, deadDesc, lagDesc, partLagDesc, triedDesc, commitsDesc, pluginInfoDesc, pluginGenerationDesc, pluginRefusedDesc, recoveriesDesc, memoryDesc, claimsDesc, hitsDesc, entriesDesc, pendingDesc, waitersDesc, unknownDesc, heldDesc, expiredDesc, errorsDesc, evictionsDesc, bytesDesc, bypassedDesc, upDesc, sizeDesc, unsyncedDesc, behindDesc, failuresDesc, restoredDesc, restoreDesc, restoringDesc, restLagDesc, lapsedDesc, forgottenDesc, bufferDesc, bufferLimitDesc, requestsDesc, batchesDesc, producedDesc, producedBytesDesc, retriesDesc, splitsDesc,
 		availableDesc, bufferWaitersDesc, waitedDesc, exhaustedDesc, allRequestsDesc, recordRetriesDesc, recordErrorsDesc, batchesExpiredDesc, rawBytesDesc,
 		batchSizeDesc, queueTimeDesc, latencyDesc, throttleDesc, connectionsDesc, connFailedDesc, flushDesc, metadataWaitDesc, metadataAgeDesc, transactionsDesc, transactionTime}
@@ -108,7 +108,9 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 		out.gauge(lagDesc, p.Lag, name)
 		out.counter(triedDesc, p.Retries, name)
 		out.counter(commitsDesc, p.Commits, name)
-		out.transactions(name, p.Transactions)
+		if p.Produce != nil {
+			out.produce(name, p.Produce)
+		}
 		for _, l := range p.Partitions {
 			out.gauge(partLagDesc, l.Lag, name, l.Topic, strconv.Itoa(int(l.Partition)))
 		}
@@ -124,8 +126,7 @@ func (c statsCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, b := range s.Backends {
 		out.backend(b)
 	}
-	out.produce(s.Produce)
-	out.transactions("", s.Produce.Transactions)
+	out.produce("", &s.Produce)
 }
 
 type sink struct{ ch chan<- prometheus.Metric }
@@ -143,12 +144,12 @@ func (s sink) seconds(d *prometheus.Desc, kind prometheus.ValueType, v time.Dura
 }
 
 // histogram gives values in units, such as time.Second for nanoseconds.
-func (s sink) histogram(d *prometheus.Desc, h *host.Histogram, unit time.Duration) {
+func (s sink) histogram(d *prometheus.Desc, h *host.Histogram, unit time.Duration, labels ...string) {
 	buckets := make(map[float64]uint64, len(h.Buckets))
 	for i, n := range h.Buckets[:len(h.Buckets)-1] {
 		buckets[float64(h.Base<<i)/float64(unit)] = uint64(n)
 	}
-	s.ch <- prometheus.MustNewConstHistogram(d, uint64(h.Count), float64(h.Sum)/float64(unit), buckets)
+	s.ch <- prometheus.MustNewConstHistogram(d, uint64(h.Count), float64(h.Sum)/float64(unit), buckets, labels...)
 }
 
 func (s sink) counts(pipeline string, c host.Counts) {
@@ -212,34 +213,36 @@ func (s sink) state(st host.StateStats) {
 	s.gauge(bytesDesc, st.Bytes, st.State, st.Plugin)
 }
 
-func (s sink) produce(p host.ProduceStats) {
-	s.gauge(bufferDesc, p.BufferTotal-p.BufferAvailable)
-	s.gauge(bufferLimitDesc, p.BufferTotal)
-	s.gauge(requestsDesc, p.InFlightRequests)
-	s.counter(batchesDesc, p.Batches)
-	s.counter(producedDesc, p.Records)
-	s.counter(producedBytesDesc, p.Bytes)
-	s.counter(retriesDesc, p.Retries)
-	s.counter(splitsDesc, p.Splits)
+// produce tells of a producer: the host's, or the own one of a pipeline.
+func (s sink) produce(pipeline string, p *host.ProduceStats) {
+	s.gauge(bufferDesc, p.BufferTotal-p.BufferAvailable, pipeline)
+	s.gauge(bufferLimitDesc, p.BufferTotal, pipeline)
+	s.gauge(requestsDesc, p.InFlightRequests, pipeline)
+	s.counter(batchesDesc, p.Batches, pipeline)
+	s.counter(producedDesc, p.Records, pipeline)
+	s.counter(producedBytesDesc, p.Bytes, pipeline)
+	s.counter(retriesDesc, p.Retries, pipeline)
+	s.counter(splitsDesc, p.Splits, pipeline)
 
-	s.gauge(availableDesc, p.BufferAvailable)
-	s.gauge(bufferWaitersDesc, p.BufferWaiters)
-	s.seconds(waitedDesc, prometheus.CounterValue, p.BufferWaited)
-	s.counter(exhaustedDesc, p.BufferExhausted)
-	s.counter(allRequestsDesc, p.Requests)
-	s.counter(recordRetriesDesc, p.RecordsRetried)
-	s.counter(recordErrorsDesc, p.RecordsFailed)
-	s.counter(batchesExpiredDesc, p.Expired)
-	s.counter(rawBytesDesc, p.RecordBytes)
-	s.histogram(batchSizeDesc, &p.BatchSize, 1)
-	s.histogram(queueTimeDesc, &p.QueueTime, time.Second)
-	s.histogram(latencyDesc, &p.RequestLatency, time.Second)
-	s.histogram(throttleDesc, &p.Throttled, time.Second)
-	s.counter(connectionsDesc, p.Connections)
-	s.counter(connFailedDesc, p.ConnectionsFailed)
-	s.seconds(flushDesc, prometheus.CounterValue, p.Flushed)
-	s.seconds(metadataWaitDesc, prometheus.CounterValue, p.MetadataWait)
-	s.seconds(metadataAgeDesc, prometheus.GaugeValue, p.MetadataAge)
+	s.gauge(availableDesc, p.BufferAvailable, pipeline)
+	s.gauge(bufferWaitersDesc, p.BufferWaiters, pipeline)
+	s.seconds(waitedDesc, prometheus.CounterValue, p.BufferWaited, pipeline)
+	s.counter(exhaustedDesc, p.BufferExhausted, pipeline)
+	s.counter(allRequestsDesc, p.Requests, pipeline)
+	s.counter(recordRetriesDesc, p.RecordsRetried, pipeline)
+	s.counter(recordErrorsDesc, p.RecordsFailed, pipeline)
+	s.counter(batchesExpiredDesc, p.Expired, pipeline)
+	s.counter(rawBytesDesc, p.RecordBytes, pipeline)
+	s.histogram(batchSizeDesc, &p.BatchSize, 1, pipeline)
+	s.histogram(queueTimeDesc, &p.QueueTime, time.Second, pipeline)
+	s.histogram(latencyDesc, &p.RequestLatency, time.Second, pipeline)
+	s.histogram(throttleDesc, &p.Throttled, time.Second, pipeline)
+	s.counter(connectionsDesc, p.Connections, pipeline)
+	s.counter(connFailedDesc, p.ConnectionsFailed, pipeline)
+	s.seconds(flushDesc, prometheus.CounterValue, p.Flushed, pipeline)
+	s.seconds(metadataWaitDesc, prometheus.CounterValue, p.MetadataWait, pipeline)
+	s.seconds(metadataAgeDesc, prometheus.GaugeValue, p.MetadataAge, pipeline)
+	s.transactions(pipeline, p.Transactions)
 }
 
 // transactions says nothing of a producer without any.
