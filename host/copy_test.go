@@ -19,12 +19,18 @@ import (
 // copyHost is a host whose pipeline p drops each tenth record of what it copies
 // and fails another tenth.
 func copyHost(t *testing.T, b *testBroker, id string) *host.Host {
+	return copyHostThat(t, b, id, func() {})
+}
+
+// copyHostThat is copyHost that calls judging for each record.
+func copyHostThat(t *testing.T, b *testBroker, id string, judging func()) *host.Host {
 	cfg := exactlyOnce(id)
 	p := cfg.Pipeline["p"]
 	p.DeadLetterTopic = "dead"
 	cfg.Pipeline["p"] = p
 	cfg.Consumer.MaxPollRecords = 50
 	return newHost(t, b, cfg, host.WithInterceptor("j", judge{send: func(it *interceptor.Item) {
+		judging()
 		switch i, _ := strconv.Atoi(string(it.Record.Key)); i % 10 {
 		case 3:
 			it.Drop("every tenth")
@@ -123,31 +129,39 @@ func TestCopyEnds(t *testing.T) {
 // refused. The figures are of all runs together, and each record is there once.
 func TestCopyResumes(t *testing.T) {
 	b := startBroker(t, 3, "raw", "clean", "dead")
-	const n = 4000
+	const n = 8000
 	fill(t, b, "raw", n)
 	faults := newRefusals(t, b, 7)
 	faults.refuse(kmsg.EndTxn, kerr.TransactionAbortable, 9)
 	faults.refuse(kmsg.TxnOffsetCommit, kerr.IllegalGeneration, 11)
+	const interruptions = 6
 	var r *host.CopyReport
+	progressed := 0
 	for runs := 0; r == nil || !r.Ended; runs++ {
 		ctx, cancel := context.WithCancel(within(t))
-		h := copyHost(t, b, "h")
-		began := int64(0)
-		var err error
-		r, err = h.Copy(ctx, "p", host.CopyOptions{Resume: true, ProgressEvery: 1_000_000, Progress: func(p host.CopyProgress) {
-			if began == 0 {
-				began = p.Done + 1
-			}
-			if runs < 6 && p.Done+1 > began+200 {
+		judged, before := 0, r
+		h := copyHostThat(t, b, "h", func() {
+			if judged++; judged == 300 && runs < interruptions {
 				cancel()
 			}
-		}})
+		})
+		var err error
+		r, err = h.Copy(ctx, "p", host.CopyOptions{Resume: true})
 		cancel()
 		if err != nil {
 			t.Fatalf("run %d: %v", runs, err)
 		}
 		must(t, h.Close(within(t)))
-		t.Logf("run %d: %+v; %v", runs, r.CopyCounts, faults)
+		t.Logf("run %d: %d judged, %+v; %v", runs, judged, r.CopyCounts, faults)
+		if runs < interruptions && r.Ended {
+			t.Errorf("run %d was to be interrupted, and came to the end", runs)
+		}
+		if before != nil && r.In > before.In {
+			progressed++
+		}
+	}
+	if progressed < 2 {
+		t.Errorf("%d of the runs went on from where another one was", progressed)
 	}
 	wantCopied(t, b, r, n)
 }

@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/faultproxy"
 )
 
 const copyConfig = `
@@ -197,7 +200,7 @@ guarantee = "exactly_once"
 func TestCopyKilled(t *testing.T) {
 	const records = 40_000
 	lab := newCopyLab(t, killedConfig, records)
-	kills := lab.copyKilled(t)
+	lab.copyKilled(t)
 	r := lab.copy(t, "raw", "clean", "--resume", "--verify", "-o", "json").want(t, exitOK)
 	if r.out != fmt.Sprintf(`{"schema":"klamm.copy/1","in":%d,"out":%d,"dropped":0,"dead_lettered":0,"verified":true}`+"\n", records, records) {
 		t.Errorf("got %s", r.out)
@@ -209,7 +212,7 @@ func TestCopyKilled(t *testing.T) {
 		}
 	}
 	if wrong > 0 || len(got) != records {
-		t.Errorf("%d kills; %d of %d values are not there once, and there are %d", kills, wrong, records, len(got))
+		t.Errorf("%d of %d values are not there once, and there are %d", wrong, records, len(got))
 	}
 }
 
@@ -218,68 +221,124 @@ func TestCopyKilled(t *testing.T) {
 func TestCopyKilledKeepsItsIDs(t *testing.T) {
 	const records, unique = 40_000, 32_000
 	lab := newCopyLab(t, killedDedup, records)
-	kills := lab.copyKilled(t)
+	lab.copyKilled(t)
 	r := lab.copy(t, "raw", "clean", "--resume", "--verify", "-o", "json").want(t, exitOK)
 	if r.out != fmt.Sprintf(`{"schema":"klamm.copy/1","in":%d,"out":%d,"dropped":%d,"dead_lettered":0,"verified":true}`+"\n", records, unique, records-unique) {
-		t.Errorf("%d kills: got %s", kills, r.out)
+		t.Errorf("got %s", r.out)
 	}
 	if got := len(lab.values(t, "clean")); got != unique {
-		t.Errorf("%d kills: there are %d values, want %d", kills, got, unique)
+		t.Errorf("there are %d values, want %d", got, unique)
 	}
 }
 
-// copyKilled copies raw to clean in processes of their own, of which it kills some,
-// and returns how many.
-func (l *copyLab) copyKilled(t *testing.T) int {
+// killAt is the request at which a copy is killed: it is on its way then, and
+// reaches the broker when the process is gone.
+type killAt struct {
+	key    kmsg.Key
+	number int
+}
+
+// kills are in such an order that a transaction with all that is left to copy is
+// committed by the last of the first sureKills at the earliest. Those behind it
+// strike where there is something left.
+var kills = []killAt{
+	{kmsg.Produce, 1}, {kmsg.TxnOffsetCommit, 1}, {kmsg.Produce, 4}, {kmsg.Produce, 2}, {kmsg.EndTxn, 1},
+	{kmsg.Produce, 1}, {kmsg.EndTxn, 2},
+}
+
+const sureKills = 5
+
+// copyKilled copies raw to clean in processes of their own. Each of kills ends
+// one, sureKills of them for certain; the last goes on to the end.
+func (l *copyLab) copyKilled(t *testing.T) {
 	t.Helper()
 	klammRun(t, "topic", "create", "clean", "--partitions", "4", "-b", l.broker).want(t, exitOK)
+	w := &watch{over: t.Context().Done(), reached: make(chan chan struct{})}
+	p, err := faultproxy.New([]string{l.broker}, faultproxy.Options{Observe: w.observe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	through := *l
+	through.broker = p.Addrs()[0]
+	killed := 0
+	for _, at := range kills {
+		w.await(at)
+		c := through.startCopy(t)
+		select {
+		case held := <-w.reached:
+			_ = c.cmd.Process.Kill() // it may have ended
+			<-c.exited
+			close(held)
+			killed++
+		case err := <-c.exited:
+			if err != nil || killed < sureKills {
+				t.Fatalf("after %d kills: ended before its %s number %d: %v: %s", killed, at.key.Name(), at.number, err, c.talk)
+			}
+		}
+	}
+	t.Logf("%d copies were killed", killed)
+	w.await(killAt{number: -1})
+	c := through.startCopy(t)
+	if err := <-c.exited; err != nil {
+		t.Fatalf("after %d kills: %v: %s", killed, err, c.talk)
+	}
+}
+
+// copying is a process that copies.
+type copying struct {
+	cmd    *exec.Cmd
+	talk   *output
+	exited chan error
+}
+
+func (l *copyLab) startCopy(t *testing.T) *copying {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	kills := 0
-	for ended := false; !ended; {
-		out, talk := newOutput(), newOutput()
-		cmd := exec.CommandContext(t.Context(), self, l.args("raw", "clean", "--resume", "-o", "json")...)
-		cmd.Env = append(os.Environ(), asCommand+"=1")
-		cmd.Stdout, cmd.Stderr = out, talk
-		before := l.written(t)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		exited := make(chan error, 1)
-		go func() { exited <- cmd.Wait() }()
-		var failed error
-		for wait := true; wait; {
-			select {
-			case failed = <-exited:
-				ended, wait = true, false
-			case <-time.After(2 * time.Millisecond):
-				if kills < 5 && l.written(t) > before+int64(1000*(kills+1)) {
-					kills++
-					cmd.Process.Kill()
-					<-exited
-					wait = false
-				}
-			}
-		}
-		if exit := (*exec.ExitError)(nil); errors.As(failed, &exit) {
-			t.Fatalf("after %d kills: %v: %s", kills, failed, talk)
-		}
+	c := &copying{talk: newOutput(), exited: make(chan error, 1)}
+	c.cmd = exec.CommandContext(t.Context(), self, l.args("raw", "clean", "--resume", "-o", "json")...)
+	c.cmd.Env = append(os.Environ(), asCommand+"=1")
+	c.cmd.Stdout, c.cmd.Stderr = newOutput(), c.talk
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	if kills == 0 {
-		t.Error("it was never killed")
-	}
-	return kills
+	go func() { c.exited <- c.cmd.Wait() }()
+	return c
 }
 
-// written is how far the topic clean goes, committed or not.
-func (l *copyLab) written(t *testing.T) (sum int64) {
-	t.Helper()
-	v := klammRun(t, "topic", "describe", "clean", "-b", l.broker, "-o", "json").want(t, exitOK).json(t)
-	topics := v["topics"].([]any)
-	for _, p := range topics[0].(map[string]any)["partitions"].([]any) {
-		sum += int64(p.(map[string]any)["end"].(float64))
+// watch holds one request.
+type watch struct {
+	over    <-chan struct{}
+	reached chan chan struct{} // gets what ends the hold
+
+	mu   sync.Mutex
+	at   killAt
+	seen int
+}
+
+func (w *watch) await(at killAt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at, w.seen = at, 0
+}
+
+func (w *watch) observe(r faultproxy.Request) {
+	w.mu.Lock()
+	if kmsg.Key(r.Key) == w.at.key {
+		w.seen++
 	}
-	return sum
+	struck := w.seen == w.at.number && kmsg.Key(r.Key) == w.at.key
+	w.mu.Unlock()
+	if !struck {
+		return
+	}
+	held := make(chan struct{})
+	select {
+	case w.reached <- held:
+		<-held
+	case <-w.over:
+	}
 }
