@@ -187,14 +187,17 @@ func running(id string) host.Config {
 	return cfg
 }
 
-// runningHosts returns what starts a host of the group, and what ends all.
-func runningHosts(t *testing.T, b *testBroker) (start func(id string) *host.Host, end func()) {
-	ctx, cancel := context.WithCancel(within(t))
+// runningHosts returns what starts a host of the group, which stop ends, and what
+// ends all.
+func runningHosts(t *testing.T, b *testBroker) (start func(id string) (h *host.Host, stop func()), end func()) {
+	all, cancel := context.WithCancel(within(t))
 	var hosts sync.WaitGroup
-	start = func(id string) *host.Host {
+	start = func(id string) (*host.Host, func()) {
 		h := newHost(t, b, running(id))
-		hosts.Go(func() { must(t, h.Run(ctx)) })
-		return h
+		ctx, cancel := context.WithCancel(all)
+		ended := make(chan struct{})
+		hosts.Go(func() { defer close(ended); must(t, h.Run(ctx)) })
+		return h, func() { cancel(); <-ended }
 	}
 	end = func() { cancel(); hosts.Wait() }
 	t.Cleanup(end)
@@ -211,9 +214,9 @@ func TestIDsInKafkaGoWithTheirPartitions(t *testing.T) {
 	const n = 400
 	in := fillDoubled(t, b, "raw", n, rng)
 	start, end := runningHosts(t, b)
-	first := start("a")
+	first, _ := start("a")
 	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
-	second := start("b")
+	second, _ := start("b")
 	waitFor(t, func() bool { return restored(second) > 0 })
 	in += fillDoubled(t, b, "raw", n+100, rng)
 	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
@@ -333,10 +336,10 @@ func TestIDsInKafkaOfPartitionsThatStay(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
 	in := fillDoubled(t, b, "raw", 200, rng)
 	start, end := runningHosts(t, b)
-	first := start("a")
+	first, _ := start("a")
 	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
 	open := openIn(t, b, "klamm-state-ids", 4)
-	second := start("b")
+	second, stop := start("b")
 	waitFor(t, func() bool { return len(partitionsOf(first)) == 2 && len(partitionsOf(second)) == 2 })
 	in += fillDoubled(t, b, "raw", 300, rng)
 	waitFor(t, func() bool { return len(behind(t, b)) == 2 })
@@ -345,10 +348,17 @@ func TestIDsInKafkaOfPartitionsThatStay(t *testing.T) {
 			t.Errorf("partition %d has gone on before its ids were read back", p)
 		}
 	}
+	// They come to the first one, whose own transactions do not wait with them.
+	stop()
+	putOut(t, b, "p", "b-p")
+	waitFor(t, func() bool { return len(partitionsOf(first)) == 4 })
+	commits := first.Stats().Pipelines["p"].Commits
+	in += fillDoubled(t, b, "raw", 400, rng)
+	waitFor(t, func() bool { return first.Stats().Pipelines["p"].Commits > commits && len(behind(t, b)) == 2 })
 	must(t, open.EndTransaction(within(t), kgo.TryAbort))
 	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == int64(in) })
 	end()
-	onceEach(t, b, "clean", numbered(300))
+	onceEach(t, b, "clean", numbered(400))
 }
 
 // openIn leaves a transaction open that has a record in every partition.
