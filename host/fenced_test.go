@@ -14,6 +14,7 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
+	"github.com/klamm-io/klamm/internal/config"
 )
 
 // late is a host whose ids of one transaction stay on their way to the broker
@@ -28,12 +29,12 @@ type late struct {
 	arrive func() // lets the ids go
 }
 
-func startLate(t *testing.T) *late {
+func startLate(t *testing.T, protocol config.GroupProtocol) *late {
 	b := startBroker(t, 2, "raw", "clean")
 	fill(t, b, "raw", 200)
 	ctx, stop := context.WithCancel(within(t))
 	t.Cleanup(stop)
-	l := &late{b: b, h: newHost(t, b, lateConfig()), ended: make(chan error, 1), stop: stop}
+	l := &late{b: b, h: newHost(t, b, lateConfig(protocol)), ended: make(chan error, 1), stop: stop}
 	go func() { l.ended <- l.h.Run(ctx) }()
 	waitFor(t, func() bool { return committedOf(t, b, "p", "raw") == 200 })
 	ids := b.Cluster(t).TopicInfo("klamm-state-ids").TopicID
@@ -50,8 +51,9 @@ func startLate(t *testing.T) *late {
 	return l
 }
 
-func lateConfig() host.Config {
+func lateConfig(protocol config.GroupProtocol) host.Config {
 	cfg := running("h")
+	cfg.Consumer.GroupProtocol = protocol
 	p := cfg.Pipeline["p"]
 	p.TransactionTimeout = host.Duration(300 * time.Millisecond)
 	cfg.Pipeline["p"] = p
@@ -94,17 +96,23 @@ func (l *late) goesOn(t *testing.T, n int) {
 }
 
 func TestLateHostGoesOn(t *testing.T) {
-	t.Run("its place is its own", func(t *testing.T) {
-		l := startLate(t)
+	protocols(t, "its place is its own", func(t *testing.T, protocol config.GroupProtocol) {
+		l := startLate(t, protocol)
 		l.arrive()
 		l.goesOn(t, 400)
 	})
 	t.Run("the group has put it out", func(t *testing.T) {
-		l := startLate(t)
+		l := startLate(t, "classic")
 		putOut(t, l.b, "p", "h-p")
 		l.arrive()
 		l.goesOn(t, 400)
 	})
+}
+
+func protocols(t *testing.T, name string, f func(*testing.T, config.GroupProtocol)) {
+	for _, protocol := range []config.GroupProtocol{"classic", config.ConsumerProtocol} {
+		t.Run(name+" "+string(protocol), func(t *testing.T) { f(t, protocol) })
+	}
 }
 
 // putOut takes a static member out of its group, as the end of its session does.
@@ -120,8 +128,12 @@ func putOut(t *testing.T, b *testBroker, group, instance string) {
 // One that was late and finds another host in its place ends, and leaves that one
 // alone.
 func TestLateHostEndsWhereAnotherIs(t *testing.T) {
-	l := startLate(t)
-	second := newHost(t, l.b, lateConfig())
+	protocols(t, "as a member", lateHostEnds)
+}
+
+func lateHostEnds(t *testing.T, protocol config.GroupProtocol) {
+	l := startLate(t, protocol)
+	second := newHost(t, l.b, lateConfig(protocol))
 	ctx, stop := context.WithCancel(within(t))
 	defer stop()
 	ended := make(chan error, 1)

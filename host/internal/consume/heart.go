@@ -258,7 +258,7 @@ func refusal(r *kmsg.ConsumerGroupHeartbeatResponse) error {
 // is by one that joins under its name. Who was a member before does not take over:
 // it has been replaced itself, and the two would go on like that.
 func (m *heart) takeOver(ctx context.Context, why error) error {
-	holder, epoch, err := m.holder(ctx)
+	holder, epoch, err := m.holder(ctx, &m.coord)
 	switch {
 	case err != nil:
 		m.log.Warn("another member holds our instance id", "instance", m.instance, "err", why, "describe", err)
@@ -280,10 +280,10 @@ func (m *heart) takeOver(ctx context.Context, why error) error {
 }
 
 // holder is the member that has our instance id.
-func (m *heart) holder(ctx context.Context) (member string, epoch int32, err error) {
+func (m *heart) holder(ctx context.Context, k *coordinator) (member string, epoch int32, err error) {
 	req := kmsg.NewPtrConsumerGroupDescribeRequest()
 	req.Groups = []string{m.id}
-	resp, err := m.coord.request(ctx, req, describeVersion)
+	resp, err := k.request(ctx, req, describeVersion)
 	if err != nil {
 		return "", 0, err
 	}

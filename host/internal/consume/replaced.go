@@ -58,16 +58,19 @@ func (m *classic) replaced(ctx context.Context) (replaced bool, err error) {
 }
 
 func (m *heart) replaced(ctx context.Context) (replaced bool, err error) {
-	if !m.was {
+	m.mu.Lock()
+	was, member := m.was, m.beats.member
+	m.mu.Unlock()
+	if !was {
 		return false, fmt.Errorf("group %q: %w", m.id, errNeverJoined)
 	}
-	defer m.coord.hangUp()
-	err = m.coord.patiently(ctx, "look for another member of our name", func() error {
-		holder, epoch, err := m.holder(ctx)
+	k := &coordinator{cluster: m.cluster, group: m.id} // heartbeats may be using the other one
+	err = k.patiently(ctx, "look for another member of our name", func() error {
+		holder, epoch, err := m.holder(ctx, k)
 		if codeOf(err) == klamm.CodeGroupIdNotFound {
 			return nil
 		}
-		replaced = err == nil && holder != "" && holder != m.beats.member && epoch != epochLeaveAwhile
+		replaced = err == nil && holder != "" && holder != member && epoch != epochLeaveAwhile
 		return err
 	})
 	return replaced, err
