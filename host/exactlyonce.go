@@ -400,6 +400,9 @@ func (p *pipeline) sendOffsets(ctx context.Context, offsets map[klamm.TopicParti
 	}
 	defer release()
 	member := p.groupMetadata()
+	if len(offsets) > 0 && member.Member == "" {
+		return nil, errPartitionLost // nobody's offsets are not fenced
+	}
 	if member.Notes, err = p.notes(offsets); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package killtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -19,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/klamm-io/klamm/internal/checker"
+	"github.com/klamm-io/klamm/internal/config"
 )
 
 var (
@@ -116,7 +118,7 @@ func replay(t *testing.T, r role, txn int, seed uint64) string {
 	if len(r.Addrs) > 0 { // brokers that were there before: those of Apache Kafka
 		b.WriteString(" -tags kafka")
 	}
-	fmt.Fprintf(&b, " -count=1 -timeout 6h ./host/killtest -run '^%s$' -v -rounds %d -state %s -transactions %d -seed %d", t.Name(), *roundsFlag, r.State, txn, seed)
+	fmt.Fprintf(&b, " -count=1 -timeout 6h ./host/killtest -run '^%s$' -v -rounds %d -state %s -group %s -transactions %d -seed %d", t.Name(), *roundsFlag, r.State, *groupFlag, txn, seed)
 	if *kindsFlag != "" {
 		fmt.Fprintf(&b, " -kinds %q", *kindsFlag)
 	}
@@ -128,34 +130,44 @@ func replay(t *testing.T, r role, txn int, seed uint64) string {
 
 // describe tells how the group stands.
 func (w *world) describe() {
-	g, err := w.group()
-	if err != nil {
-		w.t.Log(err)
-		return
-	}
-	w.t.Logf("group %s is %s, %v", g.Group, g.State, g.Err)
-	for _, m := range g.Members {
-		a, _ := m.Assigned.AsConsumer()
-		w.t.Logf("member %s: %+v", m.MemberID, a)
+	state, members, err := w.group()
+	w.t.Logf("the group is %s, %v", state, err)
+	for _, m := range members {
+		w.t.Log("member ", m)
 	}
 }
 
-func (w *world) group() (kadm.DescribedGroup, error) {
+// group returns the state of the hosts' group, and its members with what they have.
+func (w *world) group() (state string, members []string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(w.role.Addrs...))
 	if err != nil {
-		return kadm.DescribedGroup{}, err
+		return "", nil, err
 	}
 	defer cl.Close()
-	groups, err := kadm.NewClient(cl).DescribeGroups(ctx, pipelineName)
-	return groups[pipelineName], err
+	adm := kadm.NewClient(cl)
+	if w.role.Group == string(config.ConsumerProtocol) {
+		groups, err := adm.DescribeConsumerGroups(ctx, pipelineName)
+		g := groups[pipelineName]
+		for _, m := range g.Members {
+			members = append(members, fmt.Sprintf("%s: %v", m.MemberID, m.Assignment))
+		}
+		return g.State, members, cmp.Or(err, g.Err)
+	}
+	groups, err := adm.DescribeGroups(ctx, pipelineName)
+	g := groups[pipelineName]
+	for _, m := range g.Members {
+		a, _ := m.Assigned.AsConsumer()
+		members = append(members, fmt.Sprintf("%s: %+v", m.MemberID, a))
+	}
+	return g.State, members, cmp.Or(err, g.Err)
 }
 
 // settled reports whether both hosts have their partitions.
 func (w *world) settled() bool {
-	g, err := w.group()
-	return err == nil && g.State == "Stable" && len(g.Members) == len(w.hosts)
+	state, members, err := w.group()
+	return err == nil && state == "Stable" && len(members) == len(w.hosts)
 }
 
 // play has hosts copy what is fed, and go through so many rounds.

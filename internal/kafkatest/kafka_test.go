@@ -123,6 +123,9 @@ func TestJavaAndGoReadTheSame(t *testing.T) {
 	if n, err := c.Count(ctx, "words", 100); err != nil || n != 100 {
 		t.Errorf("the console consumer finds %d records: %v", n, err)
 	}
+	if n, err := c.Count(ctx, "words", 99); err != nil || n != 100 {
+		t.Errorf("where 99 are expected the console consumer finds %d records: %v; one too many must be seen", n, err)
+	}
 	batches, err := c.Batches(ctx, "words")
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Java runs the main class of one of Kafka's tools, or a .java file, and returns
@@ -36,16 +37,35 @@ func Java(ctx context.Context, class string, args ...string) (string, error) {
 // committed ones alone, and returns what it prints. Further arguments, such as
 // "--formatter-property", "print.key=true", are the tool's own.
 func (c *Cluster) Consume(ctx context.Context, topic string, n int, args ...string) (string, error) {
+	return c.consume(ctx, topic, n, patience, args...)
+}
+
+// How long Java's consumer waits for a further record.
+const (
+	patience = 2 * time.Minute // a coordinator may be on its way
+	quiet    = 10 * time.Second
+)
+
+func (c *Cluster) consume(ctx context.Context, topic string, n int, wait time.Duration, args ...string) (string, error) {
 	return Java(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", append([]string{
 		"--bootstrap-server", strings.Join(c.Addrs(), ","), "--topic", topic, "--from-beginning", "--isolation-level", "read_committed",
-		"--max-messages", strconv.Itoa(n), "--timeout-ms", "120000", // a coordinator may be on its way
+		"--max-messages", strconv.Itoa(n), "--timeout-ms", strconv.FormatInt(wait.Milliseconds(), 10),
 	}, args...)...)
 }
 
-// Count returns how many records of a topic Java's console consumer finds, each
-// at a place of its own. It looks for n and no more.
+// Count returns how many committed records of a topic Java's console consumer
+// finds, each at a place of its own. It expects n and looks for one more, so that
+// too many are found as well as too few.
 func (c *Cluster) Count(ctx context.Context, topic string, n int) (int, error) {
-	out, err := c.Consume(ctx, topic, n, "--formatter-property", "print.value=false",
+	found, err := c.count(ctx, topic, n+1, quiet)
+	if err == nil && found < n { // were they late?
+		found, err = c.count(ctx, topic, n+1, patience)
+	}
+	return found, err
+}
+
+func (c *Cluster) count(ctx context.Context, topic string, most int, wait time.Duration) (int, error) {
+	out, err := c.consume(ctx, topic, most, wait, "--formatter-property", "print.value=false",
 		"--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true")
 	places := map[string]bool{}
 	for line := range strings.Lines(out) {

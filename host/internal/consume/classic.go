@@ -161,7 +161,7 @@ func (m *classic) identity() (identity, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.session == nil {
-		return identity{generation: noGeneration}, false
+		return nobody, false
 	}
 	return identity{m.session.GenerationID(), m.session.MemberID()}, true
 }

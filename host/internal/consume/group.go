@@ -159,12 +159,10 @@ func (g *Group) Joined() bool {
 
 // Membership returns the generation, or the member epoch (KIP-848), the member id
 // and the instance id that the coordinator knows the member by (KIP-447). Outside
-// of the group the generation is -1 and the member id empty.
+// of the group the generation is -1 and the member id empty; that of a member which
+// was put out stays until Revoked has returned, so that what it commits is refused.
 func (g *Group) Membership() (generation int32, member, instance string) {
-	who, in := g.member.identity()
-	if !in {
-		return noGeneration, "", g.instance
-	}
+	who, _ := g.member.identity()
 	return who.generation, who.member, g.instance
 }
 

@@ -41,8 +41,9 @@ type heart struct {
 
 	mu     sync.Mutex
 	beats  beats
-	in     bool // a member
-	failed int  // heartbeats in a row
+	in     bool     // a member
+	who    identity // the last one, until all that the member had is let go
+	failed int      // heartbeats in a row
 }
 
 var _ membership = (*heart)(nil)
@@ -61,6 +62,7 @@ func newHeart(g *Group, cfg *config.Consumer) (*heart, error) {
 			group: g.id, instance: g.instance, member: newMemberID(),
 			assignor: cfg.RemoteAssignor, topics: g.topics, rebalance: rebalanceTimeout,
 		},
+		who: nobody,
 	}
 	return m, nil
 }
@@ -75,10 +77,7 @@ func newMemberID() string {
 func (m *heart) identity() (identity, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.in {
-		return nobody, false
-	}
-	return identity{m.beats.epoch, m.beats.member}, true
+	return m.who, m.in
 }
 
 // moving: the epoch may have risen with a heartbeat whose answer is on its way.
@@ -147,6 +146,9 @@ func (m *heart) session(ctx context.Context) (over bool, err error) {
 	r.lost.Store(true)
 	end(errExpelled)
 	<-r.done
+	m.mu.Lock()
+	m.who = nobody
+	m.mu.Unlock()
 	return false, err
 }
 
@@ -240,6 +242,7 @@ func (m *heart) beat(ctx context.Context) (fate, error) {
 		return f, err
 	}
 	m.in, m.was = true, true
+	m.who = identity{m.beats.epoch, m.beats.member}
 	return f, nil
 }
 
@@ -321,7 +324,7 @@ func (m *heart) leave(ctx context.Context) error {
 
 func (m *heart) goodbye(ctx context.Context, epoch int32) error {
 	m.mu.Lock()
-	m.in = false
+	m.in, m.who = false, nobody
 	m.mu.Unlock()
 	if !m.sent {
 		return nil

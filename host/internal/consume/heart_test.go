@@ -146,6 +146,36 @@ func TestPutOutWhileRevoking(t *testing.T) {
 	b.wait(t, "a partition", func() bool { return len(b.parts) == 1 })
 }
 
+// TestIdentityStaysWhileItIsLost: what a member commits in a transaction while it
+// hears that it was put out goes out under its old name, and is refused. Under no
+// name it would be taken, and under the next one too.
+func TestIdentityStaysWhileItIsLost(t *testing.T) {
+	for kind, cfg := range kinds("range", "consumer") {
+		t.Run(kind, func(t *testing.T) {
+			x := newBench(t, 1, 1, "t")
+			r := newRecorder("m")
+			var had, heard identity
+			r.onRevoked = func(lost bool) {
+				if lost {
+					heard.generation, heard.member, _ = r.group.Membership()
+				}
+			}
+			m := x.join(t, r, cfg, "g", "", "t")
+			m.wait(t, "its partition", func() bool { return len(m.parts) == 1 })
+			had.generation, had.member, _ = m.group.Membership()
+			x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnknownMemberID, TopLevel: true})
+			m.wait(t, "the loss", func() bool { return m.lost == 1 })
+			if heard != had || had.member == "" {
+				t.Errorf("it hears of the loss as %+v, and was %+v", heard, had)
+			}
+			m.wait(t, "joining again", func() bool { return len(m.parts) == 1 })
+			if now, _, _ := m.group.Membership(); now <= 0 {
+				t.Errorf("generation %d after joining again", now)
+			}
+		})
+	}
+}
+
 // waitUntil polls what nobody tells.
 func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()

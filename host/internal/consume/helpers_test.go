@@ -128,6 +128,8 @@ type recorder struct {
 	commit bool
 	// onRecords is called without the lock, first.
 	onRecords func(tp klamm.TopicPartition, recs []klamm.Record) error
+	// onRevoked is called without the lock, first.
+	onRevoked func(lost bool)
 
 	mu        sync.Mutex
 	changed   chan struct{}
@@ -177,6 +179,9 @@ func (r *recorder) Assigned(_ context.Context, parts map[string][]int32) {
 }
 
 func (r *recorder) Revoked(parts map[string][]int32, lost bool) {
+	if r.onRevoked != nil {
+		r.onRevoked(lost)
+	}
 	if r.commit && !lost {
 		offsets := make(map[klamm.TopicPartition]int64)
 		r.mu.Lock()

@@ -14,7 +14,9 @@ type membership interface {
 	// leaves and returns nil. Other errors are final.
 	run(ctx context.Context) error
 	// identity is what the coordinator knows the member by; false outside of the
-	// group.
+	// group. One that has been put out keeps its last identity until it has let go
+	// all that it had: commits under way must be refused, and those of nobody are
+	// not.
 	identity() (identity, bool)
 	// moving reports whether the member is on its way out of a generation that it
 	// keeps its partitions through, so that what was refused in it can be
