@@ -83,6 +83,7 @@ type consumption struct {
 	parts  map[klamm.TopicPartition]*progress
 	gone   []*progress                    // of revoked partitions, while records are in flight
 	ends   map[klamm.TopicPartition]int64 // stop_at_end: what is still to be reached
+	spent  map[klamm.TopicPartition]bool  // of them, those that were handed out to their end
 	atEnd  bool                           // there was nothing to read from the start
 }
 
@@ -357,6 +358,7 @@ func (c *consumption) Lent(ctx context.Context, tp klamm.TopicPartition, recs []
 			return nil
 		}
 	}
+	defer c.handedOut(tp, recs[len(recs)-1].Offset+1)
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
 	if c.plain {
@@ -499,6 +501,7 @@ func (c *consumption) Skipped(tp klamm.TopicPartition, next int64) {
 	c.mu.Unlock()
 	if pr != nil {
 		pr.skip(next)
+		c.handedOut(tp, next)
 	}
 }
 
@@ -605,6 +608,37 @@ func (c *consumption) reached(offsets map[klamm.TopicPartition]int64) {
 	})
 	if len(c.ends) == 0 {
 		c.stop(errReachedEnd)
+	}
+}
+
+// handedOut has a transaction committed at once that reaches the end of all there is
+// to read, up to next in the last partition.
+func (c *consumption) handedOut(tp klamm.TopicPartition, next int64) {
+	if c.ends == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if end, ok := c.ends[tp]; !ok || next < end {
+		return
+	}
+	if c.spent == nil {
+		c.spent = map[klamm.TopicPartition]bool{}
+	}
+	c.spent[tp] = true
+	for tp := range c.ends {
+		if !c.spent[tp] {
+			return
+		}
+	}
+	c.commitSoon()
+}
+
+// commitSoon asks for a commit, where commits are transactions.
+func (c *consumption) commitSoon() {
+	select {
+	case c.soon <- struct{}{}:
+	default:
 	}
 }
 

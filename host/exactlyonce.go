@@ -416,13 +416,6 @@ func (p *pipeline) tryAgain() {
 	}
 }
 
-func (p *pipeline) commitSoon() {
-	select {
-	case p.soon <- struct{}{}:
-	default:
-	}
-}
-
 var errLifeOver = fmt.Errorf("the transaction is lost")
 
 // sendHeld sends what was held back, once the transaction that it was held back

@@ -5,14 +5,16 @@ package state
 // none; claims hold no pointers. The ids of the claims are found by the index
 // of their state: see ids.
 //
-// The table of records is chained: it is small and hot, records come and go, and
-// references count up, which spreads them over the heads without a hash.
+// The table of records is chained: it is small and hot, and records come and go.
+// References count up, which spreads them over the heads nearly without a hash; but
+// the low bits may be a place that many records of an open transaction have had,
+// one after the other, and the count above them.
 type flight struct {
 	claims []claim
 	freeC  free
 	order  uint32 // of the next claim
 
-	byRef  []uint32 // heads, by the low bits of the reference
+	byRef  []uint32 // heads, by the hash of the reference
 	owners []owner
 	freeO  free
 }
@@ -78,7 +80,11 @@ func newFlight() flight {
 	}
 }
 
-func (f *flight) headOfRef(r Ref) *uint32 { return &f.byRef[uint64(r)&uint64(len(f.byRef)-1)] }
+// headOfRef adds what counts up in the high bits to the low ones, twice, so that they
+// do not cancel each other where both move by one.
+func (f *flight) headOfRef(r Ref) *uint32 {
+	return &f.byRef[uint64(r+r>>23)&uint64(len(f.byRef)-1)]
+}
 
 // owner returns the slot of the record, or 0.
 func (f *flight) owner(ref Ref) uint32 {

@@ -82,7 +82,7 @@ const (
 	javaWarm     = 800_000
 	javaRecords  = 600_000 // counted ones, at least, when sent as fast as can be
 	javaRateWarm = 3       // seconds, at a fixed rate
-	javaRateTime = 3       // seconds, counted
+	javaRateTime = 1       // seconds, counted, at least
 )
 
 // Keys are numbers below javaKeys, so nearly all have as many digits.

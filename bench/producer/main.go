@@ -44,7 +44,7 @@ var (
 )
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
-	f := command.NewFlags("producer", "100 B without compression, and zstd, with shorter rounds; under 5 minutes", stderr)
+	f := command.NewFlags("producer", "100 B without compression, and zstd, with shorter rounds; about 4 minutes", stderr)
 	f.List(&o.clients, "clients", allClients)
 	f.List(&o.plugins, "plugins", allPlugins)
 	f.List(&o.codecs, "codecs", allCodecs)
@@ -70,8 +70,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 // fill sets what the command line left open.
 func (o *options) fill(f *command.Flags) {
 	o.warm = 200_000
-	command.Fill(f, &o.time, 0, time.Second, 300*time.Millisecond)
-	command.Fill(f, &o.rateTime, 0, 2*time.Second, 500*time.Millisecond)
+	command.Fill(f, &o.time, 0, time.Second, 200*time.Millisecond)
+	command.Fill(f, &o.rateTime, 0, 2*time.Second, 300*time.Millisecond)
 	fill := func(to *[]string, full, quick []string) {
 		if *to != nil {
 			return
