@@ -72,7 +72,7 @@ var texts = map[klamm.Code]text{
 	klamm.CodeKafkaStorageError:                      {Refresh, "the disk of the partition's log failed", "replace the disk; leadership moves meanwhile", ""},
 	klamm.CodeLogDirNotFound:                         {Configuration, "the broker has no such log directory", "name one of log.dirs", ""},
 	klamm.CodeSaslAuthenticationFailed:               {Configuration, "user name, password or mechanism are wrong", "check [cluster.sasl]; \"${file:PATH}\" keeps the password out of the file", "counts the broker as unreachable; commands end with exit code 4"},
-	klamm.CodeUnknownProducerId:                      {Application, "the broker no longer knows the producer: its last records fell to retention", "nothing", "goes on under a higher producer epoch; nothing is lost or doubled"},
+	klamm.CodeUnknownProducerId:                      {Application, "the broker no longer knows the producer: its last records fell to retention", "nothing", "goes on under a higher producer epoch, in a transaction from sequence 0; nothing is lost or doubled"},
 	klamm.CodeReassignmentInProgress:                 {Application, "the partition is being reassigned", "wait until it is done", ""},
 	klamm.CodeDelegationTokenAuthDisabled:            {Configuration, "delegation tokens are turned off", "set delegation.token.secret.key", ""},
 	klamm.CodeDelegationTokenNotFound:                {Configuration, "the delegation token does not exist", "make a new one", ""},

@@ -101,7 +101,7 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 	case succeed, succeedUnplaced:
 		b.done = true
 		t.forget(b)
-		t.acknowledged(b)
+		t.acknowledged(b, a.baseOffset)
 		if r.do == succeedUnplaced {
 			return &ending{baseOffset: -1, timestamp: -1}, false
 		}
@@ -168,7 +168,7 @@ func (t *partition) again(b *batch, a *answer, r rule) {
 	case b.stamp == nil:
 	case r.do == reorder:
 		t.outOfOrder(b)
-	case r.do == restart && a.logStart >= 0 && t.inflight[0] == b && p.txn == nil:
+	case r.do == restart && a.logStart >= 0 && t.inflight[0] == b:
 		t.sequences.restart, t.forgotten = true, true
 	case r.do == fence:
 		t.sequences.restart = true
@@ -191,7 +191,7 @@ func (t *partition) lose(b *batch, maybe bool, err error) *ending {
 // sequence may turn out to be no hole. It unlocks t.mu.
 func (t *partition) lateAnswer(b *batch, a *answer) {
 	if do := ruleOf(a.code).do; do == succeed || do == succeedUnplaced {
-		t.acknowledged(b)
+		t.acknowledged(b, a.baseOffset)
 	}
 	settled := b.settled
 	owner := t.owner

@@ -43,8 +43,8 @@ const (
 	// reorder retries too; if it was the batch's turn it is a gap. See
 	// partition.outOfOrder.
 	reorder
-	// restart retries under a new producer epoch: the broker has forgotten the
-	// producer. Without a log start offset it may not know yet: retry.
+	// restart retries under a new producer epoch, or within a transaction from
+	// sequence 0: the broker has forgotten the producer. Without a log start offset it may not know yet: retry.
 	restart
 	// fence fails the batch, unless it was our own newer epoch that fenced it.
 	fence

@@ -22,7 +22,9 @@ type stamp struct {
 // sequences is one partition's side of that. It is guarded by partition.mu.
 //
 // In a transaction there is no new epoch: what is lost ends the transaction, and
-// holes are closed by the epoch that follows its abort.
+// holes are closed by the epoch that follows its abort. A broker that has forgotten
+// the producer because retention took all that it had of it is told the sequences
+// from 0 under the same epoch, as Java's client does.
 //
 // Not all partitions move to a new epoch at once. One that has batches out
 // under the old epoch repeats them as they are until they are acknowledged,
@@ -36,6 +38,8 @@ type sequences struct {
 	// acked is the sequence that the broker expects next as far as its
 	// acknowledgements tell: one beyond the last acknowledged.
 	acked int32
+	// ackedOffset is that of the last record acknowledged under stamp, -1 before.
+	ackedOffset int64
 	// knownAt is when the leader last acknowledged a batch under stamp, unknown
 	// if it has not, or if it is another leader now. A broker that knows nothing
 	// of a producer takes any first sequence: were the first batch refused and
@@ -135,7 +139,7 @@ func (t *partition) stampNext(b *batch) {
 
 // adopt starts at sequence 0 under s.
 func (t *partition) adopt(s *stamp) {
-	t.sequences.stamp, t.next, t.acked = s, 0, 0
+	t.sequences.stamp, t.next, t.acked, t.ackedOffset = s, 0, 0, -1
 	t.hole, t.restart, t.broken, t.forgotten = false, false, false, false
 	t.knownAt = unknown
 }
@@ -155,7 +159,7 @@ func (t *partition) settleHole() bool {
 }
 
 // beginAgain moves the partition, with all that it has in flight, to an epoch
-// that it has not used. It reports false while that must wait: for batches on
+// that it has not used, or in a transaction to sequence 0 of the same. It reports false while that must wait: for batches on
 // the wire, which keep their old sequence there, or for a new producer id.
 //
 // A batch that has strayed cannot go along if a copy of it can still be taken.
@@ -168,7 +172,10 @@ func (t *partition) beginAgain() bool {
 	if t.onWire > 0 {
 		return false
 	}
-	fresh := t.pipeline.identity.after(t.sequences.stamp)
+	fresh := t.sequences.stamp
+	if t.pipeline.txn == nil {
+		fresh = t.pipeline.identity.after(fresh)
+	}
 	if fresh == nil {
 		return false
 	}
@@ -189,10 +196,14 @@ func (t *partition) beginAgain() bool {
 	return true
 }
 
-// acknowledged notes that the broker has b, which is no longer in flight.
-func (t *partition) acknowledged(b *batch) {
+// acknowledged notes that the broker has b, which is no longer in flight, at an
+// offset, where it told one.
+func (t *partition) acknowledged(b *batch, baseOffset int64) {
 	if b.stamp == nil || b.stamp != t.sequences.stamp {
 		return
+	}
+	if baseOffset >= 0 {
+		t.ackedOffset = max(t.ackedOffset, baseOffset+int64(b.header.count)-1)
 	}
 	if end := b.end(); sequenceAfter(end, t.acked) {
 		t.acked = end
@@ -244,7 +255,7 @@ func (t *partition) isBeyondMending(b *batch, a *answer, r rule) bool {
 	case reorder:
 		return t.inflight[0] == b && (t.hole || b.gaps > 0)
 	case restart:
-		return a.logStart >= 0
+		return a.logStart >= 0 && t.ackedOffset >= a.logStart // it was not retention
 	}
 	return false
 }
