@@ -1,7 +1,8 @@
 // Package killtest kills hosts that run an exactly-once pipeline, and judges what
 // came of it. Brokers and hosts are processes of their own: embedded brokers in
 // one, and two hosts, which are ended with SIGKILL at any microsecond, stopped past
-// their session and continued, replaced by others of the same id, and asked to end.
+// their session and continued, alone or with the brokers, replaced by others of the
+// same id, and asked to end.
 // A reader that is not ours, and the offsets of the group, tell what is lost,
 // doubled or torn.
 //

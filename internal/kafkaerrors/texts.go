@@ -103,7 +103,7 @@ var texts = map[klamm.Code]text{
 	klamm.CodeInvalidRecord:                          {Application, "the broker refused some records of the batch, such as one without a key in a compacted topic; its answer says which and why (KIP-467)", "mend the records it names", "fails those records with their own messages, and the others of the batch with a general one"},
 	klamm.CodeUnstableOffsetCommit:                   {Retriable, "a transaction on these offsets is still open", "nothing, it passes by itself", ""},
 	klamm.CodeThrottlingQuotaExceeded:                {Retriable, "a quota of the brokers is used up", "send less, or raise the quota", ""},
-	klamm.CodeProducerFenced:                         {Fatal, "another producer with the same transactional.id took over", "give each host its own [host] id", "fails what is buffered with ErrFenced, and later records at once"},
+	klamm.CodeProducerFenced:                         {Fatal, "another producer with the same transactional.id took over, or its transaction timed out", "give each host its own [host] id; look for long pauses", "fails what is buffered with ErrFenced, and later records at once; a pipeline that was late, and whose place no other host has, goes on"},
 	klamm.CodeResourceNotFound:                       {Application, "there is no such resource", "check its name", ""},
 	klamm.CodeDuplicateResource:                      {Application, "the request names a resource twice", "name it once", ""},
 	klamm.CodeUnacceptableCredential:                 {Configuration, "the credential is not acceptable", "look at the message beside the code", ""},
