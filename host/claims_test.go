@@ -146,7 +146,7 @@ func ranOnce(t *testing.T, ctx context.Context, b *testBroker, cfg host.Config, 
 	if err := h.Run(running); err != nil && klamm.ClassOf(err) != klamm.ClassFatal && !strings.Contains(err.Error(), "FENCED_INSTANCE_ID") {
 		t.Errorf("host %s: %v", id, err)
 	}
-	closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	closing, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := h.Close(closing); err != nil {
 		t.Errorf("close host %s: %v", id, err)

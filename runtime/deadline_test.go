@@ -161,7 +161,7 @@ func TestEndlessCloseEnds(t *testing.T) {
 	g.Func(abi.ExportClose, nil, nil, nil, w.Loop, w.Br(0), w.End)
 	s := seatOf(t, g, PluginConfig{}, newFakeHost())
 	begun := time.Now()
-	if err := s.Close(context.Background()); err != nil || time.Since(begun) > 5*time.Second {
+	if err := s.Close(context.Background()); err != nil || time.Since(begun) > time.Minute {
 		t.Errorf("after %s: %v", time.Since(begun), err)
 	}
 }

@@ -289,7 +289,7 @@ func TestCloseCallsTheGuest(t *testing.T) {
 	if err := spins.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took < closeTimeout || took > 10*time.Second {
+	if took := time.Since(start); took < closeTimeout || took > time.Minute {
 		t.Errorf("close took %s", took)
 	}
 }

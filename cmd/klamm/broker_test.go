@@ -64,7 +64,7 @@ func TestBrokerSaysHonestly(t *testing.T) {
 		if code != exitOK {
 			t.Errorf("exit code %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("Ctrl-C does not end it")
 	}
 }

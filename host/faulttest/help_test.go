@@ -79,7 +79,7 @@ func start(t *testing.T, o trial.Options) (*trial.Trial, context.Context) {
 	tr, err := trial.Start(ctx, o)
 	must(t, err)
 	t.Cleanup(func() {
-		closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		closing, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		must(t, tr.Close(closing))
 	})

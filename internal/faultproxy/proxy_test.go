@@ -207,8 +207,8 @@ func TestLink(t *testing.T) {
 		least time.Duration
 		most  time.Duration
 	}{
-		// Ten requests at once wait together.
-		{"latency", Link{Latency: 40 * time.Millisecond}, 80 * time.Millisecond, 700 * time.Millisecond},
+		// Ten requests at once wait together, and would for 10 s one after the other.
+		{"latency", Link{Latency: 500 * time.Millisecond}, time.Second, 9 * time.Second},
 		// 10 x 112 bytes there, 10 x 108 back, the directions side by side.
 		{"bandwidth", Link{BytesPerSecond: 10_000}, 100 * time.Millisecond, patience},
 		{"slices", Link{Slice: 1}, 0, patience},
