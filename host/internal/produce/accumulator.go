@@ -101,7 +101,10 @@ func (t *Partition) AppendEach(rs []Encoded, first int32) (refused int32, err er
 	if err := t.pipeline.refusal(); err != nil {
 		return first, err
 	}
-	for i := first; i >= 0; i = rs[i].Next {
+	for i := first; i >= 0; {
+		if i = (*partition)(t).fill(rs, i); i < 0 {
+			break
+		}
 		e := &rs[i]
 		body, isNew, err := (*partition)(t).room(e.TimestampMS, e.Txn, e.Ref, int(e.Reserved), len(e.Body))
 		if err != nil {
@@ -109,8 +112,47 @@ func (t *Partition) AppendEach(rs []Encoded, first int32) (refused int32, err er
 		}
 		copy(body, e.Body)
 		e.NewBatch = isNew
+		i = e.Next
 	}
 	return -1, nil
+}
+
+// fill adds the records of a chain to the open batch as long as that is all there
+// is to do, and returns the first that takes more, -1 if none does. It does what
+// room does for most records. t.mu is held.
+func (t *partition) fill(rs []Encoded, i int32) int32 {
+	b, p := t.queue.last(), t.pipeline
+	if b == nil || !b.open || !t.active || p.txn != nil {
+		return i
+	}
+	h, before := &b.header, b.raw
+	for i >= 0 {
+		e := &rs[i]
+		delta := e.TimestampMS - h.baseTimestamp
+		size := headSize(delta, h.count) + len(e.Body)
+		full := size + varintSize(int64(size))
+		at := len(b.buf.b)
+		if at+full > cap(b.buf.b) || batchOverhead+full > p.set.maxRequest || !t.hasRoom(b, full) || t.full(b) {
+			break
+		}
+		b.buf.b = b.buf.b[:at+full]
+		r := b.buf.b[at:]
+		n := putHead(r, size, delta, h.count)
+		copy(r[n:], e.Body)
+		b.raw += full
+		h.count++
+		h.maxTimestamp = max(h.maxTimestamp, e.TimestampMS)
+		b.refs = append(b.refs, e.Ref)
+		b.reserved += int(e.Reserved)
+		e.NewBatch = false
+		t.appended++
+		i = e.Next
+	}
+	t.queuedBytes += int64(b.raw - before)
+	if b.raw > before && t.full(b) {
+		t.announce(b, false)
+	}
+	return i
 }
 
 // partition returns the partition to append to.
@@ -180,6 +222,7 @@ func (t *partition) append(r *Record) error {
 		body, r.NewBatch, err = t.room(r.TimestampMS, r.Txn, r.Ref, r.Reserved, bodySize(r.Key, r.Value, r.Headers))
 		if err == nil {
 			putBody(body, r.Key, r.Value, r.Headers)
+			prefetchLines(&body[len(body)-1]) // for the next
 		}
 	}
 	t.mu.Unlock()

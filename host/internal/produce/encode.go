@@ -48,13 +48,40 @@ func bodySize(key, value []byte, headers []klamm.Header) int {
 }
 
 // putHead writes the length and the head of a record of size bytes, head and
-// body, and returns how many it takes.
+// body, and returns how many it takes. Nearly always each of its numbers takes one
+// or two bytes; then they are written as one word, of which the body, written
+// later, takes what is too much.
 func putHead(r []byte, size int, tsDelta int64, offsetDelta int32) int {
-	n := putVarint(r, int64(size))
-	r[n] = 0 // attributes: none are defined
+	length, delta, offset := zigzag(int64(size)), zigzag(tsDelta), zigzag(int64(offsetDelta))
+	if (length|delta|offset)>>14 != 0 || len(r) < 8 {
+		return putLongHead(r, length, delta, offset)
+	}
+	word, n := short(length)
+	n++ // attributes: none are defined
+	w, m := short(delta)
+	word |= w << (8 * n & 63)
+	n += m
+	w, m = short(offset)
+	word |= w << (8 * n & 63)
+	binary.LittleEndian.PutUint64(r, word)
+	return int(n + m)
+}
+
+// short returns a number of at most 14 bits as a varint in the low bytes of a
+// word.
+func short(u uint64) (word uint64, bytes uint) {
+	if u < 1<<7 {
+		return u, 1
+	}
+	return u&0x7f | 0x80 | u>>7<<8, 2
+}
+
+func putLongHead(r []byte, length, delta, offset uint64) int {
+	n := putLongVarint(r, length)
+	r[n] = 0
 	n++
-	n += putVarint(r[n:], tsDelta)
-	return n + putVarint(r[n:], int64(offsetDelta))
+	n += putLongVarint(r[n:], delta)
+	return n + putLongVarint(r[n:], offset)
 }
 
 // putBody writes a body and returns where key and value begin, and where it ends.
@@ -116,14 +143,15 @@ func (h *batchHeader) seal(b []byte) {
 	be.PutUint32(b[offCRC:], crc32.Checksum(b[offAttributes:], castagnoli))
 }
 
+// zigzag makes small numbers of either sign small ones.
+func zigzag(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
+
 // varintSize returns the size of v in zigzag encoding: a byte for each 7 bits,
 // without the division.
-func varintSize(v int64) int {
-	return (9*bits.Len64(uint64(v<<1)^uint64(v>>63)) + 64) / 64
-}
+func varintSize(v int64) int { return (9*bits.Len64(zigzag(v)) + 64) / 64 }
 
 func appendVarint(dst []byte, v int64) []byte {
-	u := uint64(v<<1) ^ uint64(v>>63)
+	u := zigzag(v)
 	for u >= 0x80 {
 		dst = append(dst, byte(u)|0x80)
 		u >>= 7
@@ -141,7 +169,7 @@ func bytesSize(b []byte) int {
 
 // putVarint writes v and returns how many bytes it takes. Most take one or two.
 func putVarint(dst []byte, v int64) int {
-	u := uint64(v<<1) ^ uint64(v>>63)
+	u := zigzag(v)
 	switch {
 	case u < 1<<7:
 		dst[0] = byte(u)
