@@ -126,6 +126,11 @@ func (b *beats) answered(resp *kmsg.ConsumerGroupHeartbeatResponse) fate {
 		}
 		return f
 	}
+	if resp.MemberEpoch == epochJoin {
+		// It succeeds a static member and is to let go some of what that one had
+		// first: it has none of it, and says so by joining again.
+		return retry
+	}
 	b.whole = false
 	b.epoch = resp.MemberEpoch
 	if resp.MemberID != nil && *resp.MemberID != "" {

@@ -294,6 +294,10 @@ func TestHeartbeatSaysWhatChanged(t *testing.T) {
 	}
 	const all = " topics=[t] assignor=range timeout=60000"
 	says("join", "epoch=0 instance=i"+all+" has=0")
+	if f := answer(epochJoin, one); f != retry {
+		t.Errorf("not let in yet: fate %d", f)
+	}
+	says("join again", "epoch=0 instance=i"+all+" has=0")
 	if f := answer(3, one, two); f != retarget {
 		t.Errorf("fate %d", f)
 	}

@@ -241,6 +241,9 @@ func (m *heart) beat(ctx context.Context) (fate, error) {
 		}
 		return f, err
 	}
+	if f == retry {
+		return f, nil
+	}
 	m.in, m.was = true, true
 	m.who = identity{m.beats.epoch, m.beats.member}
 	return f, nil
