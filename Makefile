@@ -37,6 +37,9 @@ kill: ## kill hosts of an exactly-once pipeline ROUNDS (20) times and judge what
 kafka: ## the suites on brokers of Apache Kafka, which Maven fetches once (KAFKAFLAGS=-short: brokers' faults alone)
 	@.ci/kafka
 	go test -tags kafka -count=1 -p 1 -timeout 40m $(KAFKAFLAGS) $(KAFKA)
+	go test -tags kafka -count=1 -timeout 10m $(KAFKAFLAGS) -run TestApache ./cmd/klamm
+	$(if $(KAFKAFLAGS),,go test -tags kafka -count=1 -timeout 20m ./host/internal/consume -protocol consumer)
+	$(if $(KAFKAFLAGS),,go test -tags kafka -count=1 -timeout 20m ./host/killtest -run TestApacheKill -group consumer)
 
 bench: ## every benchmark once, BENCHTIME (1s) each
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...

@@ -23,6 +23,7 @@ type copyOptions struct {
 	chain, group, deadLetter, offset string
 	resume, restart, dryRun, verify  bool
 	keepPartitions, create           bool
+	sample                           int64
 }
 
 func (a *app) copyCommand() *cobra.Command {
@@ -38,6 +39,9 @@ it begins; what is written later is not copied.
 What was done is committed with the offsets of its consumer group, klamm-copy.SRC.DST. A
 copy that was interrupted or killed goes on with --resume, to the ends that were taken
 when it began, and its counts are of all runs together.
+
+--dry-run writes nothing: it prints what is to be copied, and has the plugins judge the first
+records (--sample), with what would be dropped, dead-lettered or failed, and why.
 
 --verify counts the records in the topics with another client, and compares: of each
 source partition in = out + dropped + dead_lettered and in is what is there, and of each
@@ -56,7 +60,8 @@ destination meanwhile are seen as a difference. The exit code is 1 then.`,
 	f.StringVar(&o.offset, "offset", "start", "where to start: start, N, -N for the last N of each partition, or @TIME")
 	f.BoolVar(&o.resume, "resume", false, "go on with a copy that was begun")
 	f.BoolVar(&o.restart, "restart", false, "begin anew although a copy was begun; what it has written stays there")
-	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be copied, and copy nothing")
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be copied and what plugins make of it, and write nothing")
+	f.Int64Var(&o.sample, "sample", 10_000, "with --dry-run, how many `records` plugins judge, the first of each partition; 0 for all")
 	f.BoolVar(&o.verify, "verify", false, "count what is in the topics when all is copied, and compare")
 	f.BoolVar(&o.keepPartitions, "keep-partitions", false, "each record to the partition of its number")
 	f.BoolVar(&o.create, "create", false, "create DST, with SRC's number of partitions, if it does not exist")
@@ -75,6 +80,9 @@ func (a *app) copy(ctx context.Context, from, to string, o copyOptions) error {
 	if from == to {
 		return usagef("SRC and DST are both %q: a copy into itself would never end", from)
 	}
+	if o.sample < 0 {
+		return usagef("--sample %d: it is a number of records, or 0 for all", o.sample)
+	}
 	if o.resume && o.restart {
 		return usagef("--resume goes on and --restart begins anew: give one")
 	}
@@ -85,6 +93,9 @@ func (a *app) copy(ctx context.Context, from, to string, o copyOptions) error {
 	s, err := a.copySettings(from, to, o)
 	if err != nil {
 		return err
+	}
+	if o.dryRun {
+		a.tryInMemory(s)
 	}
 	if err := a.createCopy(ctx, s, from, to, o); err != nil {
 		return err
@@ -122,6 +133,18 @@ func (a *app) copySettings(from, to string, o copyOptions) (*settings, error) {
 	}
 	a.sayForgetful(s, copyPipeline(group))
 	return s, nil
+}
+
+// tryInMemory has plugins whose ids are in Kafka remember those of a dry run in
+// memory: in Kafka they would have to be written.
+func (a *app) tryInMemory(s *settings) {
+	for name, st := range s.State {
+		if st.Backend != "kafka" {
+			continue
+		}
+		a.say("[state.%s] is in Kafka: the dry run knows no ids of before it, so duplicates of those count as out", name)
+		s.State[name] = config.State{Backend: "memory", MaxEntries: st.MaxEntries, MaxBytes: st.MaxBytes, Scope: st.Scope, Clock: st.Clock}
+	}
 }
 
 // sayForgetful warns of plugins whose window ends with the process.
@@ -176,14 +199,19 @@ type copyRun struct {
 }
 
 func (c *copyRun) all(ctx context.Context, h *host.Host, o host.CopyOptions) error {
+	if c.o.dryRun {
+		plan, trial, err := h.TryCopy(ctx, c.name, o, c.o.sample)
+		if err != nil {
+			return c.explain(err)
+		}
+		c.sayPlan(plan)
+		return c.printTrial(plan, trial)
+	}
 	plan, err := h.PlanCopy(ctx, c.name, o)
 	if err != nil {
 		return c.explain(err)
 	}
 	c.sayPlan(plan)
-	if c.o.dryRun {
-		return c.printPlan(plan)
-	}
 	o.Progress, o.ProgressEvery = c.progress, 500*time.Millisecond
 	r, err := h.Copy(ctx, c.name, o)
 	c.endLine()
@@ -274,33 +302,6 @@ func (c *copyRun) print(r *host.CopyReport, verified *bool) error {
 		host.CopyCounts
 		Verified *bool `json:"verified,omitempty"`
 	}{"klamm.copy/1", r.CopyCounts, verified})
-}
-
-func (c *copyRun) printPlan(r *host.CopyReport) error {
-	type partition struct {
-		Partition int32 `json:"partition"`
-		Start     int64 `json:"start"`
-		Position  int64 `json:"position"`
-		End       int64 `json:"end"`
-	}
-	var all []partition
-	rows := [][]string{{"PARTITION", "START", "POSITION", "END", "TO COPY"}}
-	for _, p := range r.Partitions {
-		all = append(all, partition{p.Partition, p.Start, p.Position, p.End})
-		rows = append(rows, []string{fmt.Sprint(p.Partition), fmt.Sprint(p.Start), fmt.Sprint(p.Position), fmt.Sprint(p.End), count(max(0, p.End-p.Position))})
-	}
-	if !c.a.json() {
-		return c.a.printTable(rows)
-	}
-	return printJSON(c.a.out, struct {
-		Schema     string      `json:"schema"`
-		From       string      `json:"from"`
-		To         string      `json:"to"`
-		Group      string      `json:"group"`
-		Chain      string      `json:"chain,omitempty"`
-		Resumed    bool        `json:"resumed"`
-		Partitions []partition `json:"partitions"`
-	}{"klamm.copy-plan/1", r.From, r.To, r.Group, c.chain(), r.Resumed, all})
 }
 
 func (c *copyRun) chain() string {

@@ -105,6 +105,70 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// TestCopyDryRun: what a dry run says is what the copy does then, and it leaves no
+// ids behind that would make the copy's records duplicates.
+func TestCopyDryRun(t *testing.T) {
+	lab := newCopyLab(t, copyConfig, 5000)
+	klammRun(t, "topic", "create", "clean", "--partitions", "4", "-b", lab.broker).want(t, exitOK)
+	said := func(args ...string) (judged map[string]any, sum float64) {
+		t.Helper()
+		v := lab.copy(t, append([]string{"raw", "clean", "--dry-run", "-o", "json"}, args...)...).want(t, exitOK).json(t)
+		for _, p := range v["partitions"].([]any) {
+			sum += p.(map[string]any)["judged"].(map[string]any)["in"].(float64)
+		}
+		return v["judged"].(map[string]any), sum
+	}
+	for range 2 { // the second says the same
+		j, sum := said("--sample", "0")
+		ends := fmt.Sprint(j["ends"])
+		if j["in"] != 5000.0 || j["out"] != 4000.0 || j["dropped"] != 1000.0 || j["failed"] != 0.0 || j["all"] != true || sum != 5000 {
+			t.Errorf("judged %v, partitions %v", j, sum)
+		}
+		if !strings.Contains(ends, "plugin:dedup") || !strings.Contains(ends, "records:1000") {
+			t.Errorf("ends %v", ends)
+		}
+	}
+	if j, sum := said("--sample", "101"); j["in"] != 101.0 || j["all"] != false || sum != 101 {
+		t.Errorf("a sample: %v, partitions %v", j, sum)
+	}
+	lab.copy(t, "raw", "clean", "--dry-run").want(t, exitOK).wantTalk(t, "judged all 5,000 records: out 4,000, dropped 1,000")
+	lab.copy(t, "raw", "clean", "--dry-run", "--sample", "-1").want(t, exitUsage)
+	if got := len(lab.values(t, "clean")); got != 0 {
+		t.Errorf("%d records were written", got)
+	}
+	r := lab.copy(t, "raw", "clean", "--verify", "-o", "json").want(t, exitOK)
+	if r.out != `{"schema":"klamm.copy/1","in":5000,"out":4000,"dropped":1000,"dead_lettered":0,"verified":true}`+"\n" {
+		t.Errorf("got %s", r.out)
+	}
+	if j, _ := said("--resume"); j["in"] != 0.0 || j["all"] != true {
+		t.Errorf("nothing is left to copy, and judged %v", j)
+	}
+}
+
+// TestCopyDryRunOfIDsInKafka judges with memory in their place, and makes no topic.
+func TestCopyDryRunOfIDsInKafka(t *testing.T) {
+	lab := newCopyLab(t, killedDedup, 500)
+	klammRun(t, "topic", "create", "clean", "--partitions", "4", "-b", lab.broker).want(t, exitOK)
+	r := lab.copy(t, "raw", "clean", "--dry-run", "-o", "json").want(t, exitOK).wantTalk(t, "[state.ids] is in Kafka")
+	if j := r.json(t)["judged"].(map[string]any); j["out"] != 400.0 || j["dropped"] != 100.0 {
+		t.Errorf("judged %v", j)
+	}
+	if topics := klammRun(t, "topic", "list", "-b", lab.broker).want(t, exitOK).out; strings.Contains(topics, "klamm-state") {
+		t.Errorf("a dry run made a topic: %s", topics)
+	}
+}
+
+// TestCopyDryRunTellsFailures, which would stop the copy, and dead letters.
+func TestCopyDryRunTellsFailures(t *testing.T) {
+	lab := newCopyLab(t, strings.Replace(copyConfig, `id = "key"`, `id = "header:none", on_missing = "fail"`, 1), 50)
+	klammRun(t, "topic", "create", "clean", "--partitions", "4", "-b", lab.broker).want(t, exitOK)
+	r := lab.copy(t, "raw", "clean", "--dry-run").want(t, exitOK).wantTalk(t, "failed 50", "give it a --dead-letter-topic")
+	if !strings.Contains(r.out, "DEAD-LETTERED") {
+		t.Errorf("got %s", r.out)
+	}
+	lab.copy(t, "raw", "clean", "--dry-run", "--dead-letter-topic", "dead").want(t, exitOK).wantTalk(t, "dead-lettered 50, failed 0")
+}
+
 // TestCopyVerifyTellsLies: a record too many, and records too few, in whatever
 // topic, are differences.
 func TestCopyVerifyTellsLies(t *testing.T) {

@@ -42,6 +42,9 @@ func javaFinds(t *testing.T, c *kafkatest.Cluster, topic string, want int) {
 func TestApacheCopy(t *testing.T) {
 	for _, protocol := range []string{"classic", "consumer"} {
 		t.Run(protocol, func(t *testing.T) {
+			if testing.Short() && protocol != "consumer" {
+				t.Skip("the short form copies by one protocol")
+			}
 			const records, unique = 10_000, 8_000
 			config := strings.Replace(killedDedup, "[consumer]\n", fmt.Sprintf("[consumer]\ngroup_protocol = %q\n", protocol), 1)
 			lab, brokers := newApacheLab(t, config, records)
