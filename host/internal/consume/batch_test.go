@@ -287,8 +287,16 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	start := time.Now()
 	for b.Loop() {
-		if _, err := decode(raw, 0, nil, true); err != nil {
-			b.Fatal(err)
+		d := newDecoder(tp("t", 3), raw, 0, nil, true)
+		for {
+			l, err := d.next(500)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if l == nil {
+				break
+			}
+			l.Return()
 		}
 	}
 	b.ReportMetric(float64(b.N)*500/time.Since(start).Seconds(), "records/s")

@@ -27,13 +27,22 @@ func (b batch) info() batchInfo {
 // it: so a mistake need be looked for at the end only.
 const bad = -1
 
-// varint reads a number at i and returns the place after it. Most take one byte.
+// varint reads a number at i and returns the place after it. Most take one byte or
+// two.
 func varint(buf []byte, i int) (int64, int) {
-	if uint(i) < uint(len(buf)) && buf[i] < 0x80 {
-		u := buf[i]
+	if i < 0 || i+1 >= len(buf) {
+		return longVarint(buf, i)
+	}
+	u := uint64(buf[i])
+	if u < 0x80 {
 		return int64(u>>1) ^ -int64(u&1), i + 1
 	}
-	return longVarint(buf, i)
+	more := uint64(buf[i+1])
+	if more >= 0x80 {
+		return longVarint(buf, i)
+	}
+	u = u&0x7f | more<<7
+	return int64(u>>1) ^ -int64(u&1), i + 2
 }
 
 func longVarint(buf []byte, i int) (int64, int) {
