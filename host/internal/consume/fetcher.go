@@ -32,6 +32,9 @@ const (
 	// fetchPause is how long partitions without news are left alone while others
 	// have records that wait for the handler.
 	fetchPause = 20 * time.Millisecond
+	// fetchGlance is half of how long the first request for so many partitions waits
+	// at the broker.
+	fetchGlance = time.Millisecond
 
 	retryBackoff    = 100 * time.Millisecond
 	retryBackoffMax = time.Second
@@ -362,14 +365,14 @@ func (b *brokerFetcher) hangUp() {
 
 // fetch makes one request and hands out its answer.
 func (b *brokerFetcher) fetch(parts []*partition, wait bool) {
-	if len(parts) != b.asked {
-		b.asked, b.patience = len(parts), 0
+	if len(parts) != b.asked { // there may be more to come
+		b.asked, b.patience = len(parts), fetchGlance
 	}
 	ctx, cancel := context.WithTimeoutCause(b.f.ctx, b.f.cfg.maxWait+answerTimeout, errNoAnswer)
 	defer cancel()
 	patience := time.Duration(0)
 	if wait {
-		b.patience = min(max(2*b.patience, fetchPause), b.f.cfg.maxWait)
+		b.patience = min(2*b.patience, b.f.cfg.maxWait)
 		patience = b.patience
 	}
 	resp, err := b.request(ctx, parts, patience)
@@ -500,7 +503,7 @@ func (b *brokerFetcher) take(p *partition, a *kmsg.FetchResponseTopicPartition) 
 	for _, t := range a.AbortedTransactions {
 		d.aborted = append(d.aborted, abortedTxn{t.ProducerID, t.FirstOffset})
 	}
-	p.next, b.patience = next, 0
+	p.next, b.patience = next, fetchPause/2
 	b.f.deliverLocked(p, d)
 	return nil
 }
