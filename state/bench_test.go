@@ -47,7 +47,7 @@ func BenchmarkClaimSettle(b *testing.B) {
 // batch that is acknowledged, with thousands in flight in between.
 func BenchmarkClaimAllSettle(b *testing.B) {
 	for _, window := range []int{2_000, 100_000, 1_000_000} {
-		for _, inFlight := range []int{0, 1024, 8192} {
+		for _, inFlight := range []int{0, 1024, 8192, 32768} {
 			b.Run(fmt.Sprintf("window%d/inflight%d", window, inFlight), func(b *testing.B) { claimAllSettle(b, window, inFlight) })
 		}
 	}

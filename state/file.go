@@ -240,17 +240,17 @@ func (b *fileBucket) Remember(id ID, at Position, expiresMS, nowMS int64) error 
 	if err := b.mem.Remember(id, at, expiresMS, nowMS); err != nil {
 		return err
 	}
-	f.remembered(before, id, at, expiresMS)
+	f.remembered(before, b.mem.origin(at.Topic), id, at, expiresMS)
 	return nil
 }
 
 // remembered writes that id is the newest. before is how many there were.
-func (f *file) remembered(before int, id ID, at Position, expiresMS int64) {
+func (f *file) remembered(before int, origin uint32, id ID, at Position, expiresMS int64) {
 	f.gone += before + 1 - f.m.count
 	if !f.lost {
 		n := len(f.pending)
 		f.define()
-		f.pending = f.pending.remember(f.m.at(f.m.newest).origin, id, at.Partition, at.Offset, expiresMS, f.gone)
+		f.pending = f.pending.remember(origin, id, at.Partition, at.Offset, expiresMS, f.gone)
 		f.note(n)
 	}
 	f.gone = 0
@@ -324,6 +324,6 @@ func (b *fileBucket) confirm(fl *flight, topic string, nowMS int64, all []confir
 		c := &all[i]
 		before := f.m.count
 		b.mem.confirm(fl, topic, nowMS, all[i:i+1])
-		f.remembered(before, fl.claims[c.claim].id, Position{topic, c.partition, c.offset}, c.expiresMS)
+		f.remembered(before, b.mem.origin(topic), fl.claims[c.claim].id, Position{topic, c.partition, c.offset}, c.expiresMS)
 	}
 }

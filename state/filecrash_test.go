@@ -83,8 +83,9 @@ func contents(f *file) string {
 
 func listed(m *memory) string {
 	var s strings.Builder
-	for slot := m.oldest; slot != 0; slot = m.at(slot).next {
-		e := m.at(slot)
+	w := m.walk()
+	defer w.end()
+	for e := w.step(); e != nil; e = w.step() {
 		o := m.origins[e.origin]
 		fmt.Fprintln(&s, o.bucket.plugin, o.topic, e.id, e.partition, e.offset, e.expiresMS)
 	}

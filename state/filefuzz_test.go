@@ -31,8 +31,9 @@ func rewritten(m *memory) []byte {
 		numbers[b][topic] = uint32(n)
 		return uint32(n)
 	}
-	for slot := m.oldest; slot != 0; slot = m.at(slot).next {
-		e := m.at(slot)
+	w := m.walk()
+	defer w.end()
+	for e := w.step(); e != nil; e = w.step() {
 		o := m.origins[e.origin]
 		n := number(o.bucket, o.topic)
 		f = f.remember(n, e.id, e.partition, e.offset, e.expiresMS, 0)
@@ -93,8 +94,10 @@ func FuzzFile(f *testing.F) {
 func whole(t *testing.T, m *memory) {
 	t.Helper()
 	n, entries := 0, 0
-	for slot := m.oldest; slot != 0; slot = m.at(slot).next {
-		if e := m.at(slot); m.find(&e.id) != slot {
+	w := m.walk()
+	defer w.end()
+	for e := w.step(); e != nil; e = w.step() {
+		if m.find(&e.id) != before(w.next) {
 			t.Fatalf("id %v is not found where it is", e.id)
 		}
 		n++

@@ -133,7 +133,7 @@ func (f *file) read(h fileHandle) error {
 	f.health.Cut = got.cut
 	f.defined = len(f.m.origins)
 	for f.m.count > f.m.max { // max_entries is less than it was
-		f.m.remove(f.m.oldest)
+		f.m.remove(f.m.tail)
 		f.gone++
 	}
 	f.w.handle, f.w.size = h, got.end
@@ -175,10 +175,10 @@ func (r *restorer) remember(origin uint32, id ID, partition int32, offset, expir
 	e.origin, e.partition, e.offset, e.expiresMS = origin, partition, offset, expiresMS
 	b.usage.Entries++
 	for ; gone > 0; gone-- {
-		if r.m.oldest == 0 {
+		if r.m.empty() {
 			return errGone
 		}
-		r.m.remove(r.m.oldest)
+		r.m.remove(r.m.tail)
 	}
 	return nil
 }

@@ -112,6 +112,26 @@ func (f *flight) enter(ref Ref) uint32 {
 	return o
 }
 
+// claimFirst is claim for a record that may have none. It reads nothing of slots
+// that were free, which may be in no cache any more.
+func (f *flight) claimFirst(c uint32, ref Ref, id *ID, place uint8, space uint32, ttlMS int64) {
+	head := f.headOfRef(ref)
+	if *head != 0 || len(f.freeO) == 0 {
+		f.claim(c, f.enter(ref), id, place, space, ttlMS)
+		return
+	}
+	f.freeC = f.freeC[:len(f.freeC)-1]
+	last := len(f.freeO) - 1
+	o := f.freeO[last]
+	f.freeO = f.freeO[:last]
+	own := &f.owners[o]
+	own.ref, own.chain, own.claims = ref, 0, c
+	*head = o
+	n := &f.claims[c] // in place: a literal would be built elsewhere and copied
+	n.id, n.ttlMS, n.space, n.owner, n.place, n.order = *id, ttlMS, space, o, place, f.order
+	n.prev, n.next = 0, 0
+}
+
 func (f *flight) growRefs() {
 	if len(f.owners) <= len(f.byRef) {
 		return

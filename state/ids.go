@@ -23,6 +23,9 @@ func (x *ids) idOf(slot uint32) *ID {
 	return &x.window.at(slot).id
 }
 
+// live reports whether the id of a slot has not gone.
+func (x *ids) live(slot uint32) bool { return slot&pending != 0 || x.window.live(slot) }
+
 func (x *ids) part(id *ID) *index { return &x.parts[id[1]>>56] }
 
 // find returns the slot of an id, or 0.

@@ -14,9 +14,13 @@ import (
 //
 // It doubles until it has what the window needs, and then grows by an eighth
 // when ids are spread unevenly.
+//
+// An id that goes because it is the oldest is not taken out: its slot tells that it
+// has gone, and its place is given away when the line is full. To look for the line
+// of an id that nobody asks for would cost as much as a claim.
 type index struct {
 	lines []line
-	used  uint32
+	used  uint32 // ids that have not gone
 	room  uint32 // as many ids are what the lines are made for
 	want  uint32 // lines that the window needs
 }
@@ -26,7 +30,7 @@ type line struct {
 	tags   [2 * linePlaces]byte
 	slots  [linePlaces]uint32
 	used   uint16
-	behind uint16 // that belong here and stand behind
+	behind uint16 // that belong here and stand behind, and have not gone
 }
 
 const linePlaces = 10
@@ -89,7 +93,7 @@ func (x *index) insert(id *ID, slot uint32, all *ids) (place uint8) {
 		x.grow(all)
 	}
 	x.used++
-	return x.put(id, slot)
+	return x.put(id, slot, all)
 }
 
 // roomOf returns how many ids so many lines are made for. Lines that the window
@@ -101,18 +105,47 @@ func (x *index) roomOf(lines int) uint32 {
 	return uint32((11*lines + 1) / 2) // see linesFor
 }
 
-func (x *index) put(id *ID, slot uint32) (place uint8) {
+// elsewhere is the place of an id that stands behind the line that it belongs to.
+const elsewhere = 255
+
+func (x *index) put(id *ID, slot uint32, all *ids) (place uint8) {
 	i := x.home(id)
 	l := &x.lines[i]
-	for l.used == linePlaces {
+	for l.used == linePlaces && !l.purge(all) {
 		l.behind++
 		i = x.next(i)
 		l = &x.lines[i]
+		place = elsewhere
 	}
-	place = uint8(l.used)
-	l.set(int(place), tag(id), slot)
+	if place != elsewhere {
+		place = uint8(l.used)
+	} else if slot&pending == 0 {
+		all.window.displace(slot)
+	}
+	l.set(int(l.used), tag(id), slot)
 	l.used++
 	return place
+}
+
+// purge takes out what has gone, and reports whether there is room then. Those that
+// stood behind their line were taken out when they went.
+func (l *line) purge(all *ids) bool {
+	if all.window == nil {
+		return false
+	}
+	// This is ids.live without branches, which nobody could foretell.
+	n, tail := 0, all.window.tail
+	span := (all.window.head - tail) & slotMask
+	for k := range linePlaces {
+		slot := l.slots[k]
+		l.set(n, l.tag(k), slot)
+		n += int(((slot-tail)&slotMask-span)>>31 | slot>>31)
+	}
+	for k := n; k < linePlaces; k++ {
+		l.set(k, 0, 0)
+	}
+	l.used = uint16(n)
+	return n < linePlaces
 }
 
 func (x *index) grow(all *ids) {
@@ -134,19 +167,21 @@ func (x *index) grow(all *ids) {
 	x.room = x.roomOf(n)
 	// The ids are far apart: those of many lines are read at once.
 	var found [growStep * linePlaces]ID
+	var slots [growStep * linePlaces]uint32
 	for len(old) > 0 {
 		step, count := old[:min(growStep, len(old))], 0
 		for i := range step {
 			for _, slot := range step[i].slots[:step[i].used] {
-				found[count] = *all.idOf(slot)
-				count++
+				if all.live(slot) {
+					found[count], slots[count] = *all.idOf(slot), slot
+					count++
+				}
 			}
 		}
-		count = 0
-		for i := range step {
-			for _, slot := range step[i].slots[:step[i].used] {
-				x.put(&found[count], slot)
-				count++
+		for i, slot := range slots[:count] {
+			place := x.put(&found[i], slot, all)
+			if slot&pending != 0 {
+				all.flight.claims[slot&^pending].place = place
 			}
 		}
 		old = old[len(step):]
@@ -164,7 +199,7 @@ func (x *index) find(id *ID, all *ids) uint32 {
 	for range x.lines { // each may have some behind it
 		l := &x.lines[i]
 		for places := l.matches(tag(id)); places != 0; places &= places - 1 {
-			if slot := l.slots[first(places)]; slot != 0 && *all.idOf(slot) == *id {
+			if slot := l.slots[first(places)]; slot != 0 && all.live(slot) && *all.idOf(slot) == *id {
 				return slot
 			}
 		}
@@ -179,7 +214,7 @@ func (x *index) find(id *ID, all *ids) uint32 {
 // add is find and insert in one, for an id that is not there. It returns false,
 // and a slot that the id may have, or 0, where that is not sure at a glance, or
 // where there is no room.
-func (x *index) add(id *ID, slot uint32) (place uint8, likely uint32, ok bool) {
+func (x *index) add(id *ID, slot uint32, all *ids) (place uint8, likely uint32, ok bool) {
 	if x.used >= x.room {
 		return 0, 0, false
 	}
@@ -189,9 +224,10 @@ func (x *index) add(id *ID, slot uint32) (place uint8, likely uint32, ok bool) {
 	if places != 0 {
 		return 0, l.slots[first(places)], false
 	}
-	if l.behind != 0 || used >= linePlaces {
+	if l.behind != 0 || used == linePlaces && !l.purge(all) {
 		return 0, 0, false
 	}
+	used = l.used
 	l.set(int(used), tag, slot)
 	l.used++
 	x.used++

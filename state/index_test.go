@@ -1,11 +1,42 @@
 package state
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 )
+
+// fault tells what is wrong with an index that has the slots of these ids.
+func (x *index) fault(has map[uint32]ID) string {
+	if int(x.used) != len(has) {
+		return fmt.Sprintf("an index of %d ids counts %d", len(has), x.used)
+	}
+	behind, found := make([]uint16, len(x.lines)), 0
+	for i := range x.lines {
+		l := &x.lines[i]
+		for _, slot := range l.slots[:l.used] {
+			id, ok := has[slot]
+			if !ok {
+				continue // it has gone
+			}
+			found++
+			for h := x.home(&id); h != i; h = x.next(h) {
+				behind[h]++
+			}
+		}
+	}
+	if found != len(has) {
+		return fmt.Sprintf("%d of %d ids stand in an index", found, len(has))
+	}
+	for i := range x.lines {
+		if x.lines[i].behind != behind[i] {
+			return fmt.Sprintf("line %d counts %d behind it, there are %d", i, x.lines[i].behind, behind[i])
+		}
+	}
+	return ""
+}
 
 // TestIndexModel compares an index with a map, with so few hashes that lines are
 // full and stand in each other's way. Ids are remembered, or those of records in
@@ -14,6 +45,8 @@ func TestIndexModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m, f := newMemory(Key{}, 1<<20, 0), newFlight()
 		m.ids.flight = &f
+		b := m.Bucket("p").(*memoryBucket)
+		origin := b.origin("t")
 		x := &m.ids.parts[0]
 		x.want = uint32(rapid.IntRange(1, 6).Draw(t, "lines"))
 		hash := rapid.SampledFrom([]uint64{0, 1, 1 << 29, 1 << 30, 1 << 31, 3 << 30, 1<<32 - 1, 1<<48 | 1, 1<<63 | 1})
@@ -42,25 +75,33 @@ func TestIndexModel(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"insert": func(t *rapid.T) {
-				id := fresh(t)
-				m.add(&id)
-				has[m.newest] = id
+				for range rapid.IntRange(1, 8).Draw(t, "ids") {
+					id := fresh(t)
+					m.add(&id).origin = origin
+					has[before(m.head)] = id
+				}
 			},
 			"claim": func(t *rapid.T) {
-				id := fresh(t)
-				c := f.nextClaim()
-				place, _, ok := x.add(&id, c|pending)
-				if !ok {
-					place = x.insert(&id, c|pending, &m.ids)
+				for range rapid.IntRange(1, 8).Draw(t, "ids") {
+					id := fresh(t)
+					c := f.nextClaim()
+					place, _, ok := x.add(&id, c|pending, &m.ids)
+					if !ok {
+						place = x.insert(&id, c|pending, &m.ids)
+					}
+					f.claim(c, f.enter(Ref(number)), &id, place, 0, 0)
+					has[c|pending] = id
 				}
-				f.claim(c, f.enter(Ref(number)), &id, place, 0, 0)
-				has[c|pending] = id
 			},
 			"confirm": func(t *rapid.T) {
 				slot := one(t, pending)
 				id := has[slot]
-				to, _ := m.append(&id)
+				to, e := m.append(&id)
+				e.origin = origin
 				x.move(&id, slot, to, f.claims[slot&^pending].place)
+				if f.claims[slot&^pending].place == elsewhere {
+					m.displace(to)
+				}
 				f.release(slot &^ pending)
 				delete(has, slot)
 				has[to] = id
@@ -74,8 +115,18 @@ func TestIndexModel(t *testing.T) {
 			},
 			"remove": func(t *rapid.T) {
 				slot := one(t, 0)
-				e := m.at(slot)
-				x.remove(&e.id, slot)
+				m.remove(slot)
+				delete(has, slot)
+			},
+			"oldest goes": func(t *rapid.T) {
+				if m.empty() {
+					t.Skip("nothing there")
+				}
+				slot := m.tail
+				if _, ok := has[slot]; !ok {
+					t.Fatalf("the oldest slot, %x, is nobody's", slot)
+				}
+				m.remove(slot)
 				delete(has, slot)
 			},
 			"": func(t *rapid.T) {
@@ -83,20 +134,12 @@ func TestIndexModel(t *testing.T) {
 					if got := m.ids.find(&id); got != slot {
 						t.Fatalf("%v is in slot %x, got %x", id, slot, got)
 					}
-					if _, _, ok := x.add(&id, slot); ok {
+					if _, _, ok := x.add(&id, slot, &m.ids); ok {
 						t.Fatalf("%v is there and was added", id)
 					}
 				}
-				used, behind := 0, 0
-				for i := range x.lines {
-					used += int(x.lines[i].used)
-					behind += int(x.lines[i].behind)
-				}
-				if used != len(has) || int(x.used) != used {
-					t.Fatalf("%d pairs in lines that count %d, an index that counts %d", len(has), used, x.used)
-				}
-				if len(has) == 0 && behind != 0 {
-					t.Fatalf("%d stand behind in an empty index", behind)
+				if fault := x.fault(has); fault != "" {
+					t.Fatal(fault)
 				}
 			},
 		})

@@ -30,7 +30,7 @@ func (m *memory) Topics(plugin string) []string {
 }
 
 func (m *memory) Footprint() int64 {
-	bytes := int64(len(m.chunks)) * int64(unsafe.Sizeof([chunkEntries]entry{}))
+	bytes := int64(m.made) * int64(unsafe.Sizeof(chunk{}))
 	for i := range m.ids.parts {
 		bytes += int64(len(m.ids.parts[i].lines)) * int64(unsafe.Sizeof(line{}))
 	}

@@ -11,14 +11,18 @@ type lot struct {
 	owners [lotMax]uint32
 	later  [lotMax]uint8  // claims that are not new at a glance
 	likely [lotMax]uint32 // what they may have met
-	read   uint32         // kept so that the compiler keeps the readings
+	ids    [lotMax]*ID
+	read   uint32 // kept so that the compiler keeps the readings
 }
 
 // warm reads what claims of the ids will look at.
 func (l *lot) warm(s *Space, asked []Asked) {
 	f, read := &s.l.flight, uint32(0)
 	for i := range asked {
-		read += s.ids.look(&asked[i].key) + *f.headOfRef(asked[i].Owner)
+		read += s.ids.look(&asked[i].key)
+	}
+	for i := range asked {
+		read += *f.headOfRef(asked[i].Owner)
 	}
 	l.read = read
 }
@@ -27,7 +31,14 @@ func (l *lot) warm(s *Space, asked []Asked) {
 func (l *lot) slots(f *flight, refs []Ref) []uint32 {
 	owners := l.owners[:len(refs)]
 	for i, ref := range refs {
-		owners[i] = f.owner(ref)
+		owners[i] = *f.headOfRef(ref)
+	}
+	for i, ref := range refs {
+		o := owners[i]
+		for o != 0 && f.owners[o].ref != ref {
+			o = f.owners[o].chain
+		}
+		owners[i] = o
 	}
 	return owners
 }
@@ -38,10 +49,21 @@ func (l *lot) slots(f *flight, refs []Ref) []uint32 {
 func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
 	f, read := &ledger.flight, uint32(0)
 	owners := l.slots(f, refs)
+	n, space := 0, uint32(0)
 	for _, o := range owners {
-		if c := f.owners[o].claims; c != 0 { // slot 0 has none
-			claim := &f.claims[c]
-			read += ledger.spaces[claim.space].ids.look(&claim.id)
+		c := &f.claims[f.owners[o].claims] // slot 0 has none
+		if n == 0 {
+			space = c.space
+		}
+		l.ids[n] = &c.id
+		if c.owner == o && c.space == space { // most are of the same plugin
+			n++
+		}
+	}
+	if n > 0 {
+		ids := ledger.spaces[space].ids
+		for _, id := range l.ids[:n] {
+			read += ids.look(id)
 		}
 	}
 	l.read = read

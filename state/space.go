@@ -140,12 +140,12 @@ func (s *Space) claimNew(lot []Asked, ttl time.Duration) (others []uint8) {
 		c := f.nextClaim()
 		f.order = began + uint32(i)
 		if knows {
-			place, likely, ok := s.ids.part(&q.key).add(&q.key, c|pending)
+			place, likely, ok := s.ids.part(&q.key).add(&q.key, c|pending, s.ids)
 			if ok {
 				if s.recordClock {
 					lifetime = s.lifetime(ttl, q.NowMS)
 				}
-				f.claim(c, f.enter(q.Owner), &q.key, place, s.number, lifetime)
+				f.claimFirst(c, q.Owner, &q.key, place, s.number, lifetime)
 				q.Code, q.Fresh = New, true
 				continue
 			}

@@ -8,7 +8,7 @@ type walk struct {
 }
 
 func (m *memory) walk() *walk {
-	w := &walk{m: m, next: m.oldest}
+	w := &walk{m: m, next: m.tail}
 	m.walks = append(m.walks, w)
 	return w
 }
@@ -16,12 +16,22 @@ func (m *memory) walk() *walk {
 // step returns the next entry, or nil at the end. One that is confirmed after
 // that is not met.
 func (w *walk) step() *entry {
-	if w.next == 0 {
-		return nil
+	m := w.m
+	for w.next != 0 {
+		if w.next != m.head && !m.live(w.next) { // it went meanwhile
+			w.next = m.tail
+		}
+		if w.next == m.head {
+			w.next = 0
+			break
+		}
+		e := m.at(w.next)
+		w.next = after(w.next)
+		if e.origin != noOrigin {
+			return e
+		}
 	}
-	e := w.m.at(w.next)
-	w.next = e.next
-	return e
+	return nil
 }
 
 // end is called once.
@@ -30,15 +40,6 @@ func (w *walk) end() {
 		if other == w {
 			w.m.walks = append(w.m.walks[:i], w.m.walks[i+1:]...)
 			return
-		}
-	}
-}
-
-// passOver keeps walks off an entry that is about to go.
-func (m *memory) passOver(slot uint32) {
-	for _, w := range m.walks {
-		if w.next == slot {
-			w.next = m.at(slot).next
 		}
 	}
 }
