@@ -60,13 +60,15 @@ type fakeVerdicts struct {
 }
 
 func (v fakeVerdicts) Len() int { return len(v.verdicts) }
-func (v fakeVerdicts) Word(i int) abi.Verdict {
-	w := v.verdicts[i]
-	arg := uint32(w.Partition)
-	if w.Code != abi.Route && len(w.Text)+len(w.Value)+len(w.Edits) > 0 {
-		arg = 1 // there is more to it
+func (v fakeVerdicts) Words() (words []abi.Verdict) {
+	for _, w := range v.verdicts {
+		arg := uint32(w.Partition)
+		if w.Code != abi.Route && len(w.Text)+len(w.Value)+len(w.Edits) > 0 {
+			arg = 1 // there is more to it
+		}
+		words = append(words, abi.PackVerdict(w.Code, 0, w.Reason, arg))
 	}
-	return abi.PackVerdict(w.Code, 0, w.Reason, arg)
+	return words
 }
 func (v fakeVerdicts) At(i int) runtime.Verdict { return v.verdicts[i] }
 func (v fakeVerdicts) generation() *generation  { return v.by }

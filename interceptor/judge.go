@@ -272,8 +272,9 @@ func (r *run) accept(p *place, gen *generation, items []*Item, v verdicts) {
 		r.trace.met(items[0])
 		defer r.unexplain(items[0])
 	}
+	words := v.Words()
 	for i, it := range items {
-		w := v.Word(i)
+		w := words[i]
 		var kind string
 		var err error
 		switch w.Code() {
@@ -283,7 +284,7 @@ func (r *run) accept(p *place, gen *generation, items []*Item, v verdicts) {
 			kind, err = "verdict", route(&it.Record, int32(w.Arg()))
 		default:
 			r.changes++
-			kind, err = r.applyAt(p, gen, it, v, i)
+			kind, err = r.applyAt(p, gen, it, v, i, w)
 		}
 		if err != nil {
 			letGo(it)
@@ -301,8 +302,8 @@ func (r *run) accept(p *place, gen *generation, items []*Item, v verdicts) {
 
 // applyAt applies verdict i. A drop without a text, which duplicates are, is
 // applied from its word.
-func (r *run) applyAt(p *place, gen *generation, it *Item, v verdicts, i int) (kind string, err error) {
-	if w := v.Word(i); w.Code() == abi.Drop && w.Arg() == 0 {
+func (r *run) applyAt(p *place, gen *generation, it *Item, v verdicts, i int, w abi.Verdict) (kind string, err error) {
+	if w.Code() == abi.Drop && w.Arg() == 0 {
 		r.ended(p, gen, it, klamm.Dropped)
 		name := gen.reasonOf(w.Reason())
 		it.ReasonCode, it.Reason = w.Reason(), name

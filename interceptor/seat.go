@@ -19,7 +19,7 @@ type seat interface {
 
 type verdicts interface {
 	Len() int
-	Word(i int) abi.Verdict
+	Words() []abi.Verdict
 	At(i int) runtime.Verdict
 	// generation is the one that was called, nil when none was.
 	generation() *generation

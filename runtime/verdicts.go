@@ -60,6 +60,9 @@ func (v *Verdicts) Generation() *Generation { return v.by }
 // more to say. So it tells cheaply which records need At.
 func (v *Verdicts) Word(i int) abi.Verdict { return v.words[i] }
 
+// Words returns the Word of each record. It is valid as long as the verdicts.
+func (v *Verdicts) Words() []abi.Verdict { return v.words }
+
 // At returns the verdict of record i.
 func (v *Verdicts) At(i int) Verdict {
 	w := v.words[i]

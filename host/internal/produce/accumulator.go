@@ -97,16 +97,22 @@ func (t *Partition) Append(r *Record) error { return (*partition)(t).append(r) }
 // not looked at.
 func (t *Partition) AppendEach(rs []Encoded, first int32) (refused int32, err error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.pipeline.refusal(); err != nil {
-		return first, err
+	refused = first
+	if err = t.pipeline.refusal(); err == nil {
+		refused, err = (*partition)(t).appendChain(rs, first)
 	}
+	t.mu.Unlock()
+	return refused, err
+}
+
+// appendChain is AppendEach with mu held.
+func (t *partition) appendChain(rs []Encoded, first int32) (refused int32, err error) {
 	for i := first; i >= 0; {
-		if i = (*partition)(t).fill(rs, i); i < 0 {
+		if i = t.fill(rs, i); i < 0 {
 			break
 		}
 		e := &rs[i]
-		body, isNew, err := (*partition)(t).room(e.TimestampMS, e.Txn, e.Ref, int(e.Reserved), len(e.Body))
+		body, isNew, err := t.room(e.TimestampMS, e.Txn, e.Ref, int(e.Reserved), len(e.Body))
 		if err != nil {
 			return i, err
 		}
