@@ -45,8 +45,9 @@ records (--sample), with what would be dropped, dead-lettered or failed, and why
 
 --verify counts the records in the topics with another client, and compares: of each
 source partition in = out + dropped + dead_lettered and in is what is there, and of each
-destination partition out is what has come since the copy began. Others who write to the
-destination meanwhile are seen as a difference. The exit code is 1 then.`,
+destination partition out is what has come since the copy began. Where no plugin is in the
+chain it compares keys, values, headers and the order of each key too. Others who write to
+the destination meanwhile are seen as a difference. The exit code is 1 then.`,
 		Example: `  klamm copy raw-orders orders --create --verify
   klamm copy raw-orders orders --resume --verify --output json
   klamm copy raw-orders orders --chain clean --dead-letter-topic orders.dead --dry-run`,
@@ -62,7 +63,7 @@ destination meanwhile are seen as a difference. The exit code is 1 then.`,
 	f.BoolVar(&o.restart, "restart", false, "begin anew although a copy was begun; what it has written stays there")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be copied and what plugins make of it, and write nothing")
 	f.Int64Var(&o.sample, "sample", 10_000, "with --dry-run, how many `records` plugins judge, the first of each partition; 0 for all")
-	f.BoolVar(&o.verify, "verify", false, "count what is in the topics when all is copied, and compare")
+	f.BoolVar(&o.verify, "verify", false, "read what is in the topics when all is copied, and compare")
 	f.BoolVar(&o.keepPartitions, "keep-partitions", false, "each record to the partition of its number")
 	f.BoolVar(&o.create, "create", false, "create DST, with SRC's number of partitions, if it does not exist")
 	return cmd

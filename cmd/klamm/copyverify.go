@@ -13,11 +13,14 @@ import (
 // verified counts what is in the topics and says whether it is what the copy says.
 func (c *copyRun) verified(ctx context.Context, r *host.CopyReport) error {
 	c.a.say("counting what is in the topics")
-	reader, err := counterOf(c.s)
+	reader, err := readerOf(c.s)
 	if err != nil {
 		return errors.Join(c.print(r, nil), err)
 	}
-	differences, err := compareCopy(ctx, r, reader)
+	differences, err := compareCopy(ctx, r, reader.count)
+	if err == nil && len(differences) == 0 {
+		differences, err = c.compareContents(ctx, r, reader.scan)
+	}
 	if err != nil { // the copy itself is done
 		return errors.Join(c.print(r, nil), c.s.unreached(err))
 	}
@@ -36,28 +39,40 @@ func (c *copyRun) verified(ctx context.Context, r *host.CopyReport) error {
 		}
 		fmt.Fprintln(c.a.talk, d)
 	}
-	return todo(fmt.Errorf("the copy is not verified: %d counts differ", len(differences)),
+	return todo(fmt.Errorf("the copy is not verified: it differs in %d places", len(differences)),
 		"did others write to %s, or did retention take records of %s, since the copy began? Else keep both topics and report it", r.To, r.From)
 }
 
+// topicReader reads what is committed in the brokers' topics. It is not Klamm's own
+// reader.
+type topicReader func(topic string) *checker.Kafka
+
 // counter counts committed records of a topic's partitions, each from an offset
-// to before another one, or to the end. It is not Klamm's own reader.
+// to before another one, or to the end.
 type counter func(ctx context.Context, topic string, starts, ends map[int32]int64) (map[int32]int64, error)
 
-func counterOf(s *settings) (counter, error) {
+// scanner reads the same records.
+type scanner func(ctx context.Context, topic string, starts, ends map[int32]int64, each func(partition int32, key, value []byte, headers []klamm.Header)) error
+
+func readerOf(s *settings) (topicReader, error) {
 	tls, err := host.TLSOf(&s.Cluster.TLS)
 	if err != nil {
 		return nil, err
 	}
 	sasl := s.Cluster.SASL
-	options, err := (&checker.Reach{TLS: tls, Mechanism: sasl.Mechanism, Username: sasl.Username, Password: sasl.Password.Reveal()}).Options()
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, topic string, starts, ends map[int32]int64) (map[int32]int64, error) {
-		k := &checker.Kafka{Topic: topic, Brokers: s.Cluster.BootstrapServers, Options: options}
-		return k.Count(ctx, starts, ends)
-	}, nil
+	reach := &checker.Reach{TLS: tls, Mechanism: sasl.Mechanism, Username: sasl.Username, Password: sasl.Password.Reveal()}
+	options, err := reach.Options()
+	return func(topic string) *checker.Kafka {
+		return &checker.Kafka{Topic: topic, Brokers: s.Cluster.BootstrapServers, Options: options}
+	}, err
+}
+
+func (r topicReader) count(ctx context.Context, topic string, starts, ends map[int32]int64) (map[int32]int64, error) {
+	return r(topic).Count(ctx, starts, ends)
+}
+
+func (r topicReader) scan(ctx context.Context, topic string, starts, ends map[int32]int64, each func(partition int32, key, value []byte, headers []klamm.Header)) error {
+	return r(topic).Scan(ctx, starts, ends, each)
 }
 
 // compareCopy returns every difference between what a copy says and what there is.
