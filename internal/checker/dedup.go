@@ -60,12 +60,13 @@ func (j *judge) twins(all []twin) {
 	}
 }
 
-// covered reports whether a record that was dropped repeats one that the log has.
-// Where there is a window, that one was sent within it or had no completion when
-// the other was sent: what is in flight is not forgotten.
+// covered reports whether a record that was dropped repeats one that the log has:
+// one that was sent before, or before this one had its completion, since lanes may
+// overtake one another. Where there is a window, that one was sent within it or had
+// no completion when this one was sent: what is in flight is not forgotten.
 func (j *judge) covered(t twin, all []twin) bool {
 	return slices.ContainsFunc(all, func(o twin) bool {
-		if o.fact.seen[Committed] == 0 {
+		if o.fact.seen[Committed] == 0 || o.fact.sentAs >= t.fact.endAs {
 			return false
 		}
 		return j.h.Window == 0 || o.fact.endAs > t.fact.sentAs || int64(t.fact.ms)-int64(o.fact.ms) < j.h.Window.Milliseconds()
