@@ -141,19 +141,19 @@ func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fre
 		return abi.ClaimRefused
 	}
 	t.spill()
-	t.askers = t.askers[:0]
 	ttl := duration(ttlMS)
 	t.askedTTL = ttl
+	asked, askers, count := slices.Grow(t.asked, n)[:n], slices.Grow(t.askers[:0], n)[:n], 0
 	for i, it := range t.items[:n] {
 		if key := b.Key(i); key != nil && !t.meets(i, key, ttl) {
-			// In place: a literal would be built elsewhere and copied.
-			t.asked = slices.Grow(t.asked, 1)[:len(t.asked)+1]
-			a := &t.asked[len(t.asked)-1]
+			a := &asked[count] // in place: a literal would be built elsewhere and copied
 			a.Owner, a.Topic, a.ID = state.Ref(it.Ref), it.Record.Topic, key
 			a.NowMS = t.space.ClockMS(it.Record.Timestamp, t.nowMS)
-			t.askers = append(t.askers, i)
+			askers[count] = i
+			count++
 		}
 	}
+	t.asked, t.askers = asked[:count], askers[:count]
 	t.met = t.space.ClaimAll(t.asked, ttl, t.met[:0])
 	for i := range t.asked {
 		a, asker := &t.asked[i], t.askers[i]

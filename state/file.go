@@ -220,8 +220,29 @@ func (b *fileBucket) Find(id ID, nowMS int64) (Position, bool, error) {
 	if err := f.refusal(); err != nil {
 		return Position{}, false, err
 	}
-	before := f.m.count
-	at, ok, err := b.mem.Find(id, nowMS)
+	slot := f.m.find(&id)
+	if slot == 0 {
+		return Position{}, false, nil
+	}
+	return b.findLocked(slot, nowMS)
+}
+
+// findAt implements holder.
+func (b *fileBucket) findAt(slot uint32, nowMS int64) (Position, bool, error) {
+	f := b.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.refusal(); err != nil {
+		return Position{}, false, err
+	}
+	return b.findLocked(slot, nowMS)
+}
+
+// findLocked finds the id of a slot, and writes that it goes where its time is over.
+func (b *fileBucket) findLocked(slot uint32, nowMS int64) (Position, bool, error) {
+	f := b.f
+	id, before := f.m.at(slot).id, f.m.count
+	at, ok, err := b.mem.findAt(slot, nowMS)
 	if f.m.count < before && !f.lost {
 		n := len(f.pending)
 		f.pending = f.pending.forget(id)

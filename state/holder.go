@@ -9,7 +9,10 @@ type holder interface {
 	// refusal is why Find cannot answer now, nil if it can. Then an id that the
 	// index does not have is nobody's.
 	refusal() error
-	// warm reads slots ahead that Find is about to look at, 0 for none.
+	// findAt is Find for the id of a slot that the index has and that is not
+	// pending.
+	findAt(slot uint32, nowMS int64) (Position, bool, error)
+	// warm reads slots ahead that findAt is about to look at, 0 for none.
 	warm(slots []uint32)
 	// confirm is Remember for the ids of claims, one after the other. They keep
 	// their places, the claims do not.

@@ -17,11 +17,8 @@ func (f failing) Bucket(plugin string) Bucket {
 	return failingBucket{f.memory.Bucket(plugin).(*memoryBucket)}
 }
 
-func (b failingBucket) Find(id ID, _ int64) (at Position, ok bool, err error) {
-	if b.m.find(&id) != 0 {
-		err = ErrUnavailable
-	}
-	return at, false, err
+func (failingBucket) findAt(uint32, int64) (Position, bool, error) {
+	return Position{}, false, ErrUnavailable
 }
 
 // TestRefusedInTheMiddle: what stands behind a claim that is refused has no claim,

@@ -197,6 +197,11 @@ func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {
 	if slot == 0 {
 		return Position{}, false, nil
 	}
+	return b.findAt(slot, nowMS)
+}
+
+// findAt implements holder.
+func (b *memoryBucket) findAt(slot uint32, nowMS int64) (Position, bool, error) {
 	e := b.m.at(slot)
 	if over(e.expiresMS, nowMS) {
 		b.m.expire(slot)

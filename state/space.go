@@ -213,7 +213,7 @@ func (s *Space) ask(ref Ref, id *ID, slot uint32, ttl, nowMS int64, a *Answer) (
 		a.Code = Pending
 		return o
 	}
-	at, ok, err := s.find(ref, *id, nowMS)
+	at, ok, err := s.find(ref, id, slot, nowMS)
 	switch {
 	case err != nil:
 		a.Code = s.unanswered(err)

@@ -49,10 +49,13 @@ func (l *Ledger) Stage(owner Ref, s Settlement, partition int32) {
 	}
 }
 
-// find looks for a confirmed id on behalf of a record.
-func (s *Space) find(owner Ref, id ID, nowMS int64) (Position, bool, error) {
-	if s.sourced != nil {
-		return s.sourced.FindFor(owner, id, nowMS)
+// find looks for a confirmed id, which has that slot or 0, on behalf of a record.
+func (s *Space) find(owner Ref, id *ID, slot uint32, nowMS int64) (Position, bool, error) {
+	switch {
+	case s.sourced != nil:
+		return s.sourced.FindFor(owner, *id, nowMS)
+	case slot != 0 && s.holder != nil:
+		return s.holder.findAt(slot, nowMS)
 	}
-	return s.bucket.Find(id, nowMS)
+	return s.bucket.Find(*id, nowMS)
 }
