@@ -18,6 +18,7 @@ import (
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/host"
 	"github.com/klamm-io/klamm/interceptor"
+	"github.com/klamm-io/klamm/internal/config"
 )
 
 func exactlyOnce(id string) host.Config {
@@ -362,13 +363,15 @@ func (w *warnings) all() []string {
 // Several hosts of a group that are to stop at the end stop when all of it is read,
 // whoever read it.
 func TestHostsStopAtTheEndTogether(t *testing.T) {
-	for _, once := range []bool{false, true} {
-		t.Run(fmt.Sprint("exactly once ", once), func(t *testing.T) {
+	for i, protocol := range []config.GroupProtocol{"classic", "classic", config.ConsumerProtocol, config.ConsumerProtocol} {
+		once := i%2 == 1
+		t.Run(fmt.Sprint("exactly once ", once, ", ", protocol), func(t *testing.T) {
 			b := startBroker(t, 4, "raw", "clean")
 			fill(t, b, "raw", 2000)
 			ends := make(chan error, 3)
 			for _, id := range []string{"a", "b", "c"} {
 				cfg := exactlyOnce(id)
+				cfg.Consumer.GroupProtocol = protocol
 				p := cfg.Pipeline["p"]
 				if !once {
 					p.Guarantee = "at_least_once"

@@ -39,7 +39,8 @@ func startBroker(t testing.TB, partitions int, topics ...string) *testBroker {
 	if addrs := apacheKafka(t, partitions, topics...); addrs != nil {
 		return &testBroker{addrs: addrs}
 	}
-	b, err := broker.Start(within(t), &host.EmbeddedConfig{Listen: "127.0.0.1:0", Partitions: partitions, Topics: topics}, broker.Options{})
+	b, err := broker.Start(within(t), &host.EmbeddedConfig{Listen: "127.0.0.1:0", Partitions: partitions, Topics: topics},
+		broker.Options{Kafka: []kfake.Opt{kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "50"})}})
 	if err != nil {
 		t.Fatal(err)
 	}
