@@ -51,8 +51,12 @@ type world struct {
 
 // figures are printed at the end.
 type figures struct {
-	Rounds map[string]int         `json:"rounds"`
-	Same   latencies              `json:"first_commit_same_id_ms"`
+	Rounds map[string]int `json:"rounds"`
+	Same   latencies      `json:"first_commit_same_id_ms"`
+	// Of that: without the time before the process came to run, and the processor
+	// time that it had. The rest it waited, for others or for a processor.
+	Ran    latencies              `json:"first_commit_same_id_since_main_ms"`
+	CPU    latencies              `json:"first_commit_same_id_cpu_ms"`
 	Other  latencies              `json:"first_commit_other_host_ms"`
 	State  string                 `json:"state"`
 	Txn    int                    `json:"transaction_version"`
@@ -243,20 +247,32 @@ func (w *world) round() {
 func (w *world) pause() { time.Sleep(time.Duration(w.rng.IntN(100_000)) * time.Microsecond) }
 
 // committed waits for a host's first commit.
-func (w *world) committed(i int) time.Duration {
+func (w *world) committed(i int) firstCommit {
 	w.t.Helper()
-	_, d := w.hosts[i].said("committed", patience)
-	return d
+	line, d := w.hosts[i].said("committed", patience)
+	c := firstCommit{wall: d}
+	for j, text := range strings.Fields(line)[1:] {
+		d, err := time.ParseDuration(text)
+		must(w.t, err)
+		*[]*time.Duration{&c.ran, &c.cpu}[j] = d
+	}
+	return c
 }
+
+// firstCommit is how long it took from the start of the process, from when that
+// ran, and of a processor.
+type firstCommit struct{ wall, ran, cpu time.Duration }
 
 func (w *world) killed(i int) {
 	w.hosts[i].kill()
 	w.pause()
 	w.run(i)
-	d := w.committed(i)
-	w.fig.Same = append(w.fig.Same, d.Milliseconds())
-	if d > 3*time.Second {
-		w.t.Logf("%s took %v to its first commit:\n%s", w.hosts[i].name, d, w.hosts[i].log)
+	c := w.committed(i)
+	w.fig.Same = append(w.fig.Same, c.wall.Milliseconds())
+	w.fig.Ran = append(w.fig.Ran, c.ran.Milliseconds())
+	w.fig.CPU = append(w.fig.CPU, c.cpu.Milliseconds())
+	if c.wall > 3*time.Second {
+		w.t.Logf("%s took %v to its first commit, %v of it since it ran and %v on a processor:\n%s", w.hosts[i].name, c.wall, c.ran, c.cpu, w.hosts[i].log)
 	}
 }
 

@@ -105,6 +105,18 @@ func runBrokers(r role) error {
 	return nil
 }
 
+// began is when this process came as far as the code of the test.
+var began = time.Now()
+
+// cpu is the processor time that this process has had.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func runHost(r role) error {
 	go orphaned()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -169,10 +181,11 @@ func (poison) OnSend(_ context.Context, items []*interceptor.Item) error {
 
 var errPoison = errors.New("poison")
 
-// told says on stdout when the host has first committed.
+// told says on stdout when the host has first committed, after how long and with
+// how much processor time.
 type told struct{ once sync.Once }
 
 func (c *told) OnCommit(context.Context, []interceptor.Commit) error {
-	c.once.Do(func() { fmt.Println("committed") })
+	c.once.Do(func() { fmt.Println("committed", time.Since(began), cpu()) })
 	return nil
 }

@@ -63,7 +63,13 @@ func (m *transactions) noProducerID(err error) {
 	case abort:
 		m.fatal(fmt.Errorf("InitProducerId: %w", err))
 	default:
-		m.trouble(m.home, "InitProducerId", err, 0)
+		pause := time.Duration(0)
+		if codeOf(err) == klamm.CodeConcurrentTransactions {
+			// The transaction of the producer before is being aborted. That takes
+			// moments, and a host that was killed waits for it.
+			pause = min(concurrentPause<<min(m.failures, 4), m.p.set.backoff.after(1))
+		}
+		m.trouble(m.home, "InitProducerId", err, pause)
 	}
 }
 
