@@ -85,8 +85,8 @@ func (w *watch) left() time.Duration {
 func (w *watch) charge(units int) { w.fuel.Set(w.fuel.Get() - uint64(units)) }
 
 // yield ends the call with a trap if its time is over, and gives it another
-// slice if not. A guest that had little of the processor gets as much time again,
-// once, and what it gave up to others on top, up to as much again.
+// slice if not. A guest that had little of the processor gets its time anew, once,
+// and what it gave up to others on top, up to as much again.
 func (w *watch) yield() {
 	now := time.Now()
 	if w.begun.IsZero() {
@@ -99,12 +99,13 @@ func (w *watch) yield() {
 		w.burned += w.granted - int64(w.fuel.Get())
 		w.pace.adapt(now)
 	}
-	if now.Sub(w.begun) >= w.limit {
+	if spent := now.Sub(w.begun); spent >= w.limit {
 		if w.extended || float64(w.burned) >= w.rate*float64(w.limit)/starved {
 			panic(lateTrap{})
 		}
 		w.extended = true
-		w.limit += w.limit + min(w.away, w.limit)
+		// From now on: a machine that stood still may be far beyond the limit.
+		w.limit = spent + w.limit + min(w.away, w.limit)
 	}
 	w.breathe(now)
 	w.granted = w.pace.slice

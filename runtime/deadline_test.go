@@ -65,6 +65,23 @@ func TestDeadlineOfACall(t *testing.T) {
 	}
 }
 
+// A machine that stands still for longer than a call may take is not the guest's
+// doing: it has its time anew when the machine goes on, and no more than that.
+func TestMachineThatStandsStill(t *testing.T) {
+	const limit, core = 100 * time.Millisecond, 1_000_000
+	synctest.Test(t, func(t *testing.T) {
+		wt := &watch{fuel: new(number), rate: core / 1e6, pace: pace{slice: sliceMost}}
+		wt.start(limit)
+		wt.yield()
+		wt.charge(core)
+		time.Sleep(13 * time.Second)
+		took := yields(wt, core)
+		if least, most := limit, 3*limit; took < least || took > most {
+			t.Errorf("ended %s after the machine went on, want between %s and %s", took, least, most)
+		}
+	})
+}
+
 // What others took of the processor is not the time of a guest that has done
 // little, within limits; one that spins is not late for it.
 func TestCrowdedProcessor(t *testing.T) {
