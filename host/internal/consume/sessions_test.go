@@ -39,8 +39,7 @@ func TestSessions(t *testing.T) {
 // leaves has consecutive ones; one that was put out has not.
 func TestSessionsOfAGroup(t *testing.T) {
 	x := newBench(t, 4, 1, "t")
-	cfg := consumerConfig()
-	cfg.Assignor = "sticky"
+	cfg := kinds("sticky")["sticky"]
 	a := x.join(t, newRecorder("a"), cfg, "g", "a", "t")
 	a.wait(t, "all partitions", func() bool { return len(a.parts) == 4 })
 	first := a.group.Session()
