@@ -55,6 +55,43 @@ func TestClaimAllIsClaim(t *testing.T) {
 	}
 }
 
+// TestClaimAllIsClaimOfGone is TestClaimAllIsClaim where most ids have been
+// confirmed before and have gone since, and stand in the index all the same.
+func TestClaimAllIsClaimOfGone(t *testing.T) {
+	cfg := state.StoreConfig{MaxEntries: 64}
+	one, oneSpace := open(t, cfg, state.SpaceOptions{})
+	all, allSpace := open(t, cfg, state.SpaceOptions{})
+	rng := rand.New(rand.NewPCG(3, 4))
+	pending := 0
+	for batch := range 400 {
+		now := int64(1000 + batch)
+		asked := make([]state.Asked, 250)
+		for i := range asked {
+			asked[i] = state.Asked{Owner: state.Ref(1 + i), ID: fmt.Append(nil, rng.IntN(5000)), NowMS: now}
+		}
+		got := answers(asked, allSpace.ClaimAll(asked, time.Second, nil))
+		fate := state.Settlement{Outcome: klamm.Written, At: state.Position{Topic: "t", Offset: now}, NowMS: now}
+		for i, q := range asked {
+			want := oneSpace.Claim(q.Owner, q.Topic, q.ID, time.Second, q.NowMS)
+			if a := got[i]; a.Code != want.Code || a.Fresh != want.Fresh || a.At != want.At {
+				t.Fatalf("batch %d, claim %d: got %+v, want %+v", batch, i, a, want)
+			}
+			if want.Wait != nil {
+				pending++
+				want.Wait.Cancel()
+				got[i].Wait.Cancel()
+			}
+		}
+		for _, q := range asked {
+			one.Settle(q.Owner, fate)
+			all.Settle(q.Owner, fate)
+		}
+	}
+	if pending < 100 {
+		t.Errorf("%d claims met one of the same batch, want more", pending)
+	}
+}
+
 // answers puts what ClaimAll wrote and returned together.
 func answers(asked []state.Asked, met []state.Met) []state.Answer {
 	out := make([]state.Answer, len(asked))

@@ -219,15 +219,19 @@ func (x *index) add(id *ID, slot uint32, all *ids) (place uint8, likely uint32, 
 		return 0, 0, false
 	}
 	l := &x.lines[x.home(id)]
-	tag, used := tag(id), l.used
-	places := l.matches(tag)
-	if places != 0 {
-		return 0, l.slots[first(places)], false
+	tag := tag(id)
+	for places := l.matches(tag); places != 0; places &= places - 1 {
+		k := first(places)
+		// What has gone, or only looks alike, may be purged by another claim of the
+		// lot: it would be no sign for the second claim of the id.
+		if met := l.slots[k]; met != 0 && l.tag(k) == tag && all.live(met) {
+			return 0, met, false
+		}
 	}
-	if l.behind != 0 || used == linePlaces && !l.purge(all) {
+	if l.behind != 0 || l.used == linePlaces && !l.purge(all) {
 		return 0, 0, false
 	}
-	used = l.used
+	used := l.used
 	l.set(int(used), tag, slot)
 	l.used++
 	x.used++
