@@ -20,7 +20,7 @@ func TestKeyText(t *testing.T) {
 			t.Errorf("%q is taken for a key", bad)
 		}
 	}
-	if NewKey() == NewKey() {
+	if a, b := NewKey(), NewKey(); a == b {
 		t.Error("two new keys are the same")
 	}
 }

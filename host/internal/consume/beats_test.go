@@ -23,7 +23,6 @@ type modelCoordinator struct {
 
 type modelMember struct {
 	epoch, before int32
-	instance      string
 	assigned      idPartitions
 	pending       idPartitions // revoked, and not let go yet
 	target        idPartitions

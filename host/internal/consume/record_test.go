@@ -11,7 +11,8 @@ import (
 func TestVarint(t *testing.T) {
 	values := []int64{0, 1, -1, 63, 64, -64, -65, 8191, 8192, -8192, -8193, 1 << 20, 1 << 40, math.MaxInt64, math.MinInt64}
 	for range 500 {
-		values = append(values, rand.Int64()>>rand.IntN(64)-rand.Int64()>>rand.IntN(64))
+		v := rand.Int64() >> rand.IntN(64)
+		values = append(values, v, -v)
 	}
 	for _, v := range values {
 		buf := binary.AppendVarint([]byte{0xff, 0xff}, v)
