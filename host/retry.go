@@ -133,10 +133,14 @@ func (h *retryHold) keep(r retryRecord) {
 // arm has the next try come. mu is held.
 func (h *retryHold) arm() { h.timer = time.AfterFunc(h.policy.pause(h.tries), h.again) }
 
-// take returns what is held, in its order, for the next try.
+// take returns what is held, in its order, for the next try. Once the partition has
+// gone there is none, and nothing passes what was held.
 func (h *retryHold) take() []retryRecord {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
 	all := h.held
 	h.held, h.on = nil, false
 	h.tries++

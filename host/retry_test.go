@@ -443,3 +443,35 @@ func TestRetriesAtRandom(t *testing.T) {
 		t.Log(stats.Counts, stats.Retries, "retries;", faults)
 	})
 }
+
+// A record that dedup has claimed in on_consume, and a plugin behind it failed, is no
+// duplicate of itself at the next try.
+func TestRetriesBehindAClaimOfTheSameRecord(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		for _, hook := range []string{"on_send", "on_consume"} {
+			t.Run(fmt.Sprintf("exactly once %v, %s", once, hook), func(t *testing.T) {
+				b := startBroker(t, 1, "raw", "clean", "dead")
+				const n = 100
+				fill(t, b, "raw", n)
+				fill(t, b, "raw", n) // again: all of them are duplicates
+				f := newFlaky(map[string]int{"7": 2, "8": 1, "50": -1})
+				cfg := retrying(once, 2, time.Millisecond)
+				cfg.State = map[string]host.StateConfig{"ids": {Scope: "state"}}
+				cfg.Plugin = map[string]host.PluginConfig{"dedup": {Module: "builtin:dedup", State: "ids", Config: map[string]any{"id": "key", "window": "0s"}}}
+				chain := host.ChainConfig{Topics: []string{"clean"}, OnConsume: []string{"dedup", "j"}}
+				j := judge{consume: f.judge}
+				if hook == "on_send" {
+					chain.OnConsume, chain.OnSend = []string{"dedup"}, []string{"j"}
+					j = judge{send: f.judge}
+				}
+				cfg.Chain = map[string]host.ChainConfig{"c": chain}
+				h := newHost(t, b, cfg, host.WithInterceptor("j", j))
+				must(t, h.Run(within(t)))
+				balanced(t, h.Stats().Pipelines["p"].Counts, 2*n)
+				want := numbered(n)
+				onceOf(t, "clean", valuesOf(committedRecords(t, b, "clean")), append(want[:50:50], want[51:]...))
+				onceOf(t, "dead", valuesOf(committedRecords(t, b, "dead")), []string{"value-50"})
+			})
+		}
+	}
+}

@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"github.com/klamm-io/klamm"
@@ -23,6 +24,7 @@ type ownership struct {
 	running   map[klamm.TopicPartition]bool  // Records may be called
 	revoking  map[klamm.TopicPartition]bool  // owned and not in next
 	forsaken  bool                           // all is lost; revokeAll is to come
+	telling   bool                           // Revoked of revoking is being called
 	announced chan struct{}                  // closed when Assigned of next has returned
 
 	starts map[klamm.TopicPartition]int64 // where to start, of partitions that are not read yet
@@ -111,19 +113,27 @@ func (o *ownership) end(tp klamm.TopicPartition) {
 }
 
 // revokeIfStopped calls Revoked, without the lock, once none of the partitions
-// that go is read any more.
+// that go is read any more. Partitions that stay may end meanwhile: they leave it to
+// the call that is under way.
 func (o *ownership) revokeIfStopped() {
-	if len(o.revoking) == 0 {
-		return
+	for !o.telling && len(o.revoking) > 0 && o.stopped() {
+		going := maps.Clone(o.revoking)
+		o.telling = true
+		o.revokeLocked(going, false)
+		o.telling = false
+		maps.DeleteFunc(o.revoking, func(tp klamm.TopicPartition, _ bool) bool { return going[tp] })
+		o.cond.Broadcast()
 	}
+}
+
+// stopped reports whether none of the partitions that go is read any more.
+func (o *ownership) stopped() bool {
 	for tp := range o.revoking {
 		if o.running[tp] {
-			return
+			return false
 		}
 	}
-	o.revokeLocked(o.revoking, false)
-	clear(o.revoking)
-	o.cond.Broadcast()
+	return true
 }
 
 // forsake is called when the partitions may be others' already: what a rebalance
@@ -131,7 +141,6 @@ func (o *ownership) revokeIfStopped() {
 func (o *ownership) forsake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	// Not cleared: revokeIfStopped may be going through it.
 	o.revoking, o.forsaken = nil, true
 	o.cond.Broadcast()
 }
