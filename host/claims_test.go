@@ -369,7 +369,7 @@ func openIn(t *testing.T, b *testBroker, topic string, partitions int32) *kgo.Cl
 	t.Cleanup(cl.Close)
 	must(t, cl.BeginTransaction())
 	for p := range partitions {
-		must(t, cl.ProduceSync(within(t), &kgo.Record{Topic: topic, Partition: p}).FirstErr())
+		must(t, cl.ProduceSync(within(t), &kgo.Record{Topic: topic, Partition: p, Key: []byte("left open")}).FirstErr())
 	}
 	return cl
 }

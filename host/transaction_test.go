@@ -330,7 +330,8 @@ func TestTransactionWithAFailedRecord(t *testing.T) {
 func TestT4_TransactionTimesOut(t *testing.T) {
 	versions(t, func(t *testing.T, start func(int, ...string) *testBroker) {
 		b := start(1, "t")
-		cfg := transactional("id")
+		id := fmt.Sprint("id-", time.Now().UnixNano()) // of its own: the epoch must begin at 0
+		cfg := transactional(id)
 		cfg.Producer.TransactionTimeout = host.Duration(100 * time.Millisecond)
 		p := producerOf(t, newHost(t, b, cfg))
 		must(t, p.BeginTransaction(within(t)))
@@ -338,7 +339,7 @@ func TestT4_TransactionTimesOut(t *testing.T) {
 		must(t, p.Flush(within(t)))
 		// In version 2 Apache Kafka raises the epoch twice: it fences the producer, and
 		// ends the transaction.
-		waitFor(t, func() bool { return epochOf(t, b, "id") > 0 })
+		waitFor(t, func() bool { return epochOf(t, b, id) > 0 })
 		if t.Name() == "TestT4_TransactionTimesOut/version_1" || b.own == nil {
 			// In version 2 the embedded broker takes a record of an old epoch for the
 			// beginning of a transaction, which Kafka's coordinator does not.

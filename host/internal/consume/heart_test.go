@@ -110,6 +110,7 @@ func TestLeaveForGood(t *testing.T) {
 // lost them, with the rest.
 func TestPutOutWhileRevoking(t *testing.T) {
 	x := newBench(t, 2, 1, "t")
+	cluster := x.Cluster(t)
 	x.produce(t, "t", 2, 0, 1)
 	r := newRecorder("a")
 	reading, goOn := make(chan struct{}, 2), make(chan struct{})
@@ -130,7 +131,7 @@ func TestPutOutWhileRevoking(t *testing.T) {
 		defer a.group.own.mu.Unlock()
 		return len(a.group.own.revoking) == 1
 	})
-	h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnknownMemberID, TopLevel: true,
+	h := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Err: kerr.UnknownMemberID, TopLevel: true,
 		When: heartbeatOf(id, func(epoch int32) bool { return epoch > 0 })})
 	if err := h.Wait(testContext(t), 1); err != nil {
 		t.Fatal(err)
