@@ -130,7 +130,7 @@ func dumpOf(h abi.Hook, i int, r *Record, fields abi.Fields) string {
 		}
 		s += fmt.Sprintf(" %d:%d", bit(f.available == nil || f.available[p]), load)
 	}
-	return s + fmt.Sprintf(" now=%d", nowMS)
+	return s + fmt.Sprintf(" now=%d", int64(nowMS))
 }
 
 func bit(b bool) int {
