@@ -145,6 +145,9 @@ func (p *Producer) completeWaiter(sl *slot, r state.Resolution) {
 }
 
 func waiterEnd(sl *slot, r state.Resolution) completed {
+	if r.Err == errTriedAgain {
+		r.Err = errTwinTriedAgain // nobody sends this one again
+	}
 	return completed{slot: sl, result: klamm.Result{
 		Outcome: r.Outcome, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err,
 		Topic: sl.seen().topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,

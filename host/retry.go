@@ -50,6 +50,10 @@ type retrial struct {
 // errTriedAgain completes, for the producer, a record that its pipeline sends again.
 var errTriedAgain = errors.New("the record is held to be tried again, after a plugin failed it")
 
+// errTwinTriedAgain is the end of a record of another lane that waited for what
+// became of the one that it duplicates.
+var errTwinTriedAgain = errors.New("it duplicates a record that a plugin failed and that is tried again: whether that one passes is not known; send this one again")
+
 // handedBack reports whether the producer has given a record back to its pipeline,
 // which sends it again: to the producer it is another one then.
 func handedBack(err error) bool { return err == errTriedAgain || err == errHeldBack }
