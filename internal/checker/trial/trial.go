@@ -81,6 +81,9 @@ func (t *Trial) start(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("the trial needs a topic of its own: %w", err)
 		}
+		if err := known(ctx, t.o.Addresses, t.o.Topic); err != nil {
+			return err
+		}
 	}
 	if t.Producer, err = t.Host.Producer(); err != nil {
 		return err
