@@ -82,9 +82,10 @@ func (c *copyJob) try(ctx context.Context, r *CopyReport, most int64) (*CopyTria
 	}
 	j := &copyJudge{c: c, lane: lane, ends: map[CopyEnd]int64{}}
 	j.trial.All, j.trial.Partitions = true, make([]CopyCounts, len(r.Partitions))
+	limited := most > 0
 	for i, p := range r.Partitions {
 		j.here, j.left = &j.trial.Partitions[i], -1
-		if most > 0 {
+		if limited {
 			j.left = (most + int64(len(r.Partitions)-i) - 1) / int64(len(r.Partitions)-i)
 		}
 		if err = j.partition(ctx, p); err != nil {

@@ -212,7 +212,7 @@ func (h *retryHold) again() {
 	ctx, stop := graceful(c.reading)
 	defer stop()
 	for _, r := range c.redo(h, h.take()) {
-		if h.isOn() {
+		if h.isOn() || c.reading.Err() != nil { // one before it is held, or has ended the reading
 			h.keep(r)
 			continue
 		}

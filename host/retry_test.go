@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -371,6 +372,39 @@ func TestHandlersRetry(t *testing.T) {
 	}
 	if got := committedOf(t, b, "g", "raw"); got != n {
 		t.Errorf("the group has committed %d, want %d", got, n)
+	}
+}
+
+// TestHandlerThatFailsForGood ends a consumer that has no dead-letter topic: what
+// comes after the record in its partition is not handled, and is read again.
+func TestHandlerThatFailsForGood(t *testing.T) {
+	b := startBroker(t, 1, "raw")
+	const n = 100
+	fill(t, b, "raw", n)
+	var cfg host.Config
+	cfg.Consumer.GroupID = "g"
+	cfg.Consumer.Retries, cfg.Consumer.RetryBackoff, cfg.Consumer.RetryBackoffMax = 2, host.Duration(time.Millisecond), host.Duration(time.Millisecond)
+	c, err := newHost(t, b, cfg).Consumer("raw")
+	must(t, err)
+	var last atomic.Int64
+	var tries atomic.Int64
+	err = c.Run(within(t), func(_ context.Context, rec *klamm.Record) error {
+		if rec.Offset == 50 {
+			tries.Add(1)
+			return errFlaky
+		}
+		last.Store(rec.Offset)
+		return nil
+	})
+	if !errors.Is(err, errFlaky) {
+		t.Errorf("it ended with %v", err)
+	}
+	if tries.Load() != 3 || last.Load() != 49 {
+		t.Errorf("%d tries; the last record that was handled is %d, want 49", tries.Load(), last.Load())
+	}
+	must(t, c.Close())
+	if got := committedOf(t, b, "g", "raw"); got != 50 {
+		t.Errorf("the group has committed %d, want 50", got)
 	}
 }
 

@@ -136,14 +136,15 @@ func (a *app) copySettings(from, to string, o copyOptions) (*settings, error) {
 	return s, nil
 }
 
-// tryInMemory has plugins whose ids are in Kafka remember those of a dry run in
-// memory: in Kafka they would have to be written.
+// tryInMemory has plugins whose ids are in Kafka or Redis remember those of a dry
+// run in memory: there they would have to be written, and other hosts would meet
+// them.
 func (a *app) tryInMemory(s *settings) {
 	for name, st := range s.State {
-		if st.Backend != "kafka" {
+		if st.Backend != "kafka" && st.Backend != "redis" {
 			continue
 		}
-		a.say("[state.%s] is in Kafka: the dry run knows no ids of before it, so duplicates of those count as out", name)
+		a.say("[state.%s] is in %s, where a trial leaves nothing: the dry run knows no ids of before it, so duplicates of those count as out", name, st.Backend)
 		s.State[name] = config.State{Backend: "memory", MaxEntries: st.MaxEntries, MaxBytes: st.MaxBytes, Scope: st.Scope, Clock: st.Clock}
 	}
 }

@@ -135,6 +135,9 @@ func TestCopyDryRun(t *testing.T) {
 	if j, sum := said("--sample", "101"); j["in"] != 101.0 || j["all"] != false || sum != 101 {
 		t.Errorf("a sample: %v, partitions %v", j, sum)
 	}
+	if j, sum := said("--sample", "2"); j["in"] != 2.0 || j["all"] != false || sum != 2 {
+		t.Errorf("a sample of fewer records than partitions: %v, partitions %v", j, sum)
+	}
 	lab.copy(t, "raw", "clean", "--dry-run").want(t, exitOK).wantTalk(t, "judged all 5,000 records: out 4,000, dropped 1,000")
 	lab.copy(t, "raw", "clean", "--dry-run", "--sample", "-1").want(t, exitUsage)
 	if got := len(lab.values(t, "clean")); got != 0 {
@@ -153,7 +156,7 @@ func TestCopyDryRun(t *testing.T) {
 func TestCopyDryRunOfIDsInKafka(t *testing.T) {
 	lab := newCopyLab(t, killedDedup, 500)
 	klammRun(t, "topic", "create", "clean", "--partitions", "4", "-b", lab.broker).want(t, exitOK)
-	r := lab.copy(t, "raw", "clean", "--dry-run", "-o", "json").want(t, exitOK).wantTalk(t, "[state.ids] is in Kafka")
+	r := lab.copy(t, "raw", "clean", "--dry-run", "-o", "json").want(t, exitOK).wantTalk(t, "[state.ids] is in kafka")
 	if j := r.json(t)["judged"].(map[string]any); j["out"] != 400.0 || j["dropped"] != 100.0 {
 		t.Errorf("judged %v", j)
 	}
