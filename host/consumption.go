@@ -223,8 +223,8 @@ func (c *consumption) kept(partition int32) bool {
 	return ok && session+1 == c.group.Session()
 }
 
-// tellRevoked calls the listener, once what is in flight of partitions that are not lost is drained of
-// partitions that are not lost.
+// tellRevoked calls the listener, for partitions that are not lost once what is in
+// flight of them is drained.
 func (c *consumption) tellRevoked(ctx context.Context, parts map[string][]int32, lost bool) {
 	tps := told(parts)
 	if lost {

@@ -22,7 +22,7 @@ import (
 // work, when it was not late, ends at once.
 
 // errReplaced is the end of a host that found another one in its place.
-var errReplaced = fmt.Errorf("another host runs with this [host] id: %w", klamm.ErrFenced)
+var errReplaced = fmt.Errorf("another host runs with this [host] id, and has this one's place in the group; stop one of them, or give each an id of its own: %w", klamm.ErrFenced)
 
 // goesOn returns nil where a pipeline whose producer was fenced may take it back:
 // no other host has its place in the group.

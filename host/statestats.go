@@ -66,7 +66,7 @@ type BackendStats struct {
 	Cut      int64 `json:"cut_bytes"` // at the file's end when it was opened
 	Lapsed   int64 `json:"lapsed"`    // claims that other hosts could have taken
 
-	Forgotten int64 `json:"forgotten"` // confirmations that other hosts never learn of
+	Forgotten int64 `json:"forgotten"` // confirmations and releases that other hosts never learn of
 
 	// Of ids in Kafka: those that were read back, how long that took, and, while
 	// partitions are being read back, how many and what is left of them.

@@ -51,12 +51,12 @@ func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
 	owners := l.slots(f, refs)
 	n, space := 0, uint32(0)
 	for _, o := range owners {
-		c := &f.claims[f.owners[o].claims] // slot 0 has none
+		c := &f.claims[f.owners[o].claims] // slot 0 has none, and finds the zero claim
 		if n == 0 {
 			space = c.space
 		}
 		l.ids[n] = &c.id
-		if c.owner == o && c.space == space { // most are of the same plugin
+		if o != 0 && c.owner == o && c.space == space { // most are of the same plugin
 			n++
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // id, each times a key of its own, summed up modulo the prime 2^127-1. Ids that
 // somebody chose who does not know the keys, which no answer to a claim tells,
 // are given the same hash by one choice of a key in 2^123, whatever the other
-// keys are. That is proven, and takes a third of the time of SipHash. Longer ids
+// keys are. That is proven, and takes two fifths of the time of SipHash. Longer ids
 // are SipHash's.
 //
 // What follows the sum permutes it. Ids that count up are a progression, which

@@ -217,7 +217,7 @@ func (a *app) sayStore(name string, b *host.BackendStats) {
 		a.say("state %q: %s claims could have been taken by another host before they were confirmed: their records may be doubled", name, count(b.Lapsed))
 	}
 	if b.Forgotten > 0 {
-		a.say("state %q: %s confirmations were never sent, as too many waited: duplicates may pass on other hosts", name, count(b.Forgotten))
+		a.say("state %q: %s confirmations and releases were never sent, as too many waited: duplicates may pass on other hosts, or ids stay taken until this process ends; see whether Redis is reachable and fast enough", name, count(b.Forgotten))
 	}
 }
 

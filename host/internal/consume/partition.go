@@ -31,7 +31,7 @@ func (g *Group) readPartition(ctx context.Context, tp klamm.TopicPartition, at i
 }
 
 // startOf is where a partition's reading starts: where it was sought to, else at
-// the committed offset, which sarama has looked up, else by auto_offset_reset.
+// the committed offset, which the membership has looked up, else by auto_offset_reset.
 func (g *Group) startOf(ctx context.Context, tp klamm.TopicPartition, at, start int64, sought bool) (int64, error) {
 	if sought {
 		return start, nil
@@ -49,7 +49,7 @@ func (g *Group) startOf(ctx context.Context, tp klamm.TopicPartition, at, start 
 	if at >= 0 {
 		return at, nil
 	}
-	// sarama's stand-in: nothing is committed, or nothing that is in the log
+	// the membership's stand-in: nothing is committed, or nothing that is in the log
 	at, err := resetOffset(g.cfg.reset)
 	if err != nil {
 		return 0, fmt.Errorf("group %q: %s/%d: %w", g.id, tp.Topic, tp.Partition, err)

@@ -51,8 +51,8 @@ type batch struct {
 // or as it will be sent when it is packed already.
 func (b *batch) size() int { return len(b.buf.b) }
 
-// add adds a record and returns the place for its body. size is its recordSize,
-// full what it takes with its length prefix; grow has made room for that.
+// add adds a record and returns the place for its body. size is what its
+// head and body take, full that and its length prefix; grow has made room for that.
 func (b *batch) add(timestampMS int64, ref uint64, reserved, size, full int) []byte {
 	h := &b.header
 	before := len(b.buf.b)

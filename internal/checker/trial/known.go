@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -31,13 +32,14 @@ func known(ctx context.Context, addresses []string, topic string) error {
 			if err != nil {
 				return fmt.Errorf("ask broker %d whether it knows topic %q: %w", b.NodeID, topic, err)
 			}
-			if resp.Topics[0].ErrorCode == 0 {
+			code := kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+			if code == nil {
 				break
 			}
 			select {
 			case <-time.After(10 * time.Millisecond):
 			case <-ctx.Done():
-				return fmt.Errorf("topic %q is not known to every broker: %w", topic, ctx.Err())
+				return fmt.Errorf("broker %d does not know topic %q yet: %w (its last answer: %w); its log may tell why", b.NodeID, topic, ctx.Err(), code)
 			}
 		}
 	}

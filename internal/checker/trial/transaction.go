@@ -130,7 +130,7 @@ func (t *Trial) endTransaction(ctx context.Context, call func(context.Context) e
 // ids with it.
 func (t *Trial) Replace(ctx context.Context) error {
 	t.Count("producer_replaced")
-	t.forgot = append(t.forgot, time.Now())
+	t.forgot = append(t.forgot, t.now())
 	_ = t.closeHost(ctx) // it says again that its producer is lost
 	cfg, options := t.config()
 	var err error
