@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -28,40 +27,6 @@ type completed struct {
 	result  klamm.Result
 	retried bool
 	unknown bool
-}
-
-// batchEnd is the end of the records of one batch of the accumulator. Their
-// results differ in little, so they are made only for the callbacks. It goes
-// through all stages and is used again.
-type batchEnd struct {
-	produce.Completion // with Refs of its own
-	calls              []call
-	txn                uint16 // the transaction that all its records belong to; 0: none
-}
-
-// call is what the callback of one record needs besides. The group is nil for a
-// record that goes its way alone.
-type call struct {
-	group       *flushGroup
-	done        func(klamm.Result)
-	timestampMS int64
-}
-
-var batchEnds = sync.Pool{New: func() any { return new(batchEnd) }}
-
-// newBatchEnd copies a completion, which is the pipeline's.
-func newBatchEnd(c *produce.Completion) *batchEnd {
-	b := batchEnds.Get().(*batchEnd)
-	refs := append(b.Refs[:0], c.Refs...)
-	b.Completion = *c
-	b.Refs = refs
-	return b
-}
-
-func (b *batchEnd) free() {
-	clear(b.calls)
-	*b = batchEnd{Completion: produce.Completion{Refs: b.Refs[:0]}, calls: b.calls[:0]}
-	batchEnds.Put(b)
 }
 
 // acknowledger is the second stage.
@@ -267,58 +232,6 @@ func (a *acknowledger) finishBatches() {
 	a.batches = a.batches[:0]
 }
 
-// tell gives the result to those who wait for it besides the callback.
-func (m *more) tell(r klamm.Result) {
-	if m.tally != nil {
-		m.tally.complete(r.Outcome, 1)
-	}
-	if m.sync != nil {
-		m.sync.set(m.index, r)
-	}
-}
-
-// alone is the end of the batch's record i.
-func (b *batchEnd) alone(i int, sl *slot) completed {
-	err := b.Err
-	if b.RecordErrs != nil {
-		err = b.RecordErrs[i]
-	}
-	return completed{
-		slot: sl, retried: b.Attempts > 1, result: writeResult(sl, &b.Completion, i, err),
-		unknown: errors.Is(err, klamm.ErrOutcomeUnknown),
-	}
-}
-
-func (b *batchEnd) outcome() klamm.Outcome {
-	if b.Err != nil {
-		return klamm.Failed
-	}
-	return klamm.Written
-}
-
-// result is the result of the batch's record i, which is no dead letter.
-func (b *batchEnd) result(i int, timestampMS int64) klamm.Result {
-	r := klamm.Result{Outcome: klamm.Written, Topic: b.Topic, Partition: b.Partition, Offset: klamm.NoOffset}
-	if b.Err != nil {
-		r.Outcome, r.Err = klamm.Failed, b.Err
-		return r
-	}
-	r.Offset = b.offset(i)
-	if b.TimestampMS >= 0 {
-		timestampMS = b.TimestampMS
-	}
-	r.Timestamp = timeOfMS(timestampMS)
-	return r
-}
-
-// offset is that of the batch's record i.
-func (b *batchEnd) offset(i int) int64 {
-	if b.Err != nil || b.BaseOffset < 0 {
-		return klamm.NoOffset
-	}
-	return b.BaseOffset + int64(i)
-}
-
 // settleMost is how many records are settled under one lock of the ledger, which
 // claims need meanwhile.
 const settleMost = 256
@@ -498,151 +411,4 @@ func (a *acknowledger) finish(work []completed) {
 		a.p.notes.put(a.notes...)
 	}
 	clear(a.notes)
-}
-
-// note is a callback to run, and the flush group that then counts it out, or
-// those of a batch.
-type note struct {
-	batch  *batchEnd // nil for one record
-	done   func(klamm.Result)
-	result klamm.Result
-	group  *flushGroup
-}
-
-// runNotifier is the third stage's goroutine.
-func (p *Producer) runNotifier() {
-	p.callbacks.goroutine = goroutineID()
-	var over counted
-	for {
-		p.callbacks.busy.Store(false)
-		notes, ok := p.notes.take()
-		if !ok {
-			return
-		}
-		p.callbacks.busy.Store(true)
-		for i := range notes {
-			n := &notes[i]
-			if n.batch != nil {
-				n.batch.call(&over, p.slots)
-				n.batch.free()
-				continue
-			}
-			if n.done != nil {
-				n.done(n.result)
-			}
-			over.add(n.group, p.slots)
-		}
-		over.tell(p.slots)
-	}
-}
-
-// call runs the callbacks of a batch. Their results differ in two fields. These
-// are written into one copy while the callback before it gets the other, since
-// what was just written is read back slowly in larger pieces, as by a copy.
-func (b *batchEnd) call(over *counted, s *slots) {
-	var results [2]klamm.Result
-	results[0] = b.result(0, 0)
-	results[1] = results[0]
-	if len(b.calls) > 0 {
-		b.vary(&results[0], 0)
-	}
-	for i := range b.calls {
-		if next := i + 1; next < len(b.calls) {
-			b.vary(&results[next&1], next)
-		}
-		c := &b.calls[i]
-		if c.group == nil {
-			continue
-		}
-		if c.done != nil {
-			c.done(results[i&1])
-		}
-		over.add(c.group, s)
-	}
-}
-
-// vary makes r, a result of the batch, that of its record i.
-func (b *batchEnd) vary(r *klamm.Result, i int) {
-	if b.Err != nil {
-		return
-	}
-	r.Offset = b.offset(i)
-	if b.TimestampMS < 0 {
-		r.Timestamp = timeOfMS(b.calls[i].timestampMS)
-	}
-}
-
-// counted counts records of one flush group that are wholly completed.
-type counted struct {
-	group *flushGroup
-	n     int
-}
-
-func (c *counted) add(g *flushGroup, s *slots) {
-	if g != c.group {
-		c.tell(s)
-		c.group = g
-	}
-	c.n++
-}
-
-func (c *counted) tell(s *slots) {
-	if c.n > 0 {
-		s.forget(c.group, c.n)
-	}
-	c.group, c.n = nil, 0
-}
-
-// handoff is an unbounded queue between two stages: put never waits, take gets
-// all there is. What bounds it is the number of slots.
-type handoff[T any] struct {
-	mu     sync.Mutex
-	items  []T
-	spare  []T
-	wake   chan struct{}
-	closed bool
-}
-
-func newHandoff[T any]() handoff[T] { return handoff[T]{wake: make(chan struct{}, 1)} }
-
-func (h *handoff[T]) put(items ...T) {
-	h.mu.Lock()
-	h.items = append(h.items, items...)
-	h.mu.Unlock()
-	h.signal()
-}
-
-func (h *handoff[T]) signal() {
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take waits for items. The slice is the caller's until its next take.
-func (h *handoff[T]) take() ([]T, bool) {
-	for {
-		h.mu.Lock()
-		if len(h.items) > 0 {
-			got := h.items
-			clear(h.spare)
-			h.items, h.spare = h.spare[:0], got
-			h.mu.Unlock()
-			return got, true
-		}
-		closed := h.closed
-		h.mu.Unlock()
-		if closed {
-			return nil, false
-		}
-		<-h.wake
-	}
-}
-
-// close ends the taker once it has taken everything.
-func (h *handoff[T]) close() {
-	h.mu.Lock()
-	h.closed = true
-	h.mu.Unlock()
-	h.signal()
 }

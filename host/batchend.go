@@ -1,0 +1,121 @@
+package host
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/host/internal/produce"
+)
+
+// batchEnd is the end of the records of one batch of the accumulator. Their
+// results differ in little, so they are made only for the callbacks. It goes
+// through all stages and is used again.
+type batchEnd struct {
+	produce.Completion // with Refs of its own
+	calls              []call
+	txn                uint16 // the transaction that all its records belong to; 0: none
+}
+
+// call is what the callback of one record needs besides. The group is nil for a
+// record that goes its way alone.
+type call struct {
+	group       *flushGroup
+	done        func(klamm.Result)
+	timestampMS int64
+}
+
+var batchEnds = sync.Pool{New: func() any { return new(batchEnd) }}
+
+// newBatchEnd copies a completion, which is the pipeline's.
+func newBatchEnd(c *produce.Completion) *batchEnd {
+	b := batchEnds.Get().(*batchEnd)
+	refs := append(b.Refs[:0], c.Refs...)
+	b.Completion = *c
+	b.Refs = refs
+	return b
+}
+
+func (b *batchEnd) free() {
+	clear(b.calls)
+	*b = batchEnd{Completion: produce.Completion{Refs: b.Refs[:0]}, calls: b.calls[:0]}
+	batchEnds.Put(b)
+}
+
+// alone is the end of the batch's record i.
+func (b *batchEnd) alone(i int, sl *slot) completed {
+	err := b.Err
+	if b.RecordErrs != nil {
+		err = b.RecordErrs[i]
+	}
+	return completed{
+		slot: sl, retried: b.Attempts > 1, result: writeResult(sl, &b.Completion, i, err),
+		unknown: errors.Is(err, klamm.ErrOutcomeUnknown),
+	}
+}
+
+func (b *batchEnd) outcome() klamm.Outcome {
+	if b.Err != nil {
+		return klamm.Failed
+	}
+	return klamm.Written
+}
+
+// result is the result of the batch's record i, which is no dead letter.
+func (b *batchEnd) result(i int, timestampMS int64) klamm.Result {
+	r := klamm.Result{Outcome: klamm.Written, Topic: b.Topic, Partition: b.Partition, Offset: klamm.NoOffset}
+	if b.Err != nil {
+		r.Outcome, r.Err = klamm.Failed, b.Err
+		return r
+	}
+	r.Offset = b.offset(i)
+	if b.TimestampMS >= 0 {
+		timestampMS = b.TimestampMS
+	}
+	r.Timestamp = timeOfMS(timestampMS)
+	return r
+}
+
+// offset is that of the batch's record i.
+func (b *batchEnd) offset(i int) int64 {
+	if b.Err != nil || b.BaseOffset < 0 {
+		return klamm.NoOffset
+	}
+	return b.BaseOffset + int64(i)
+}
+
+// call runs the callbacks of a batch. Their results differ in two fields. These
+// are written into one copy while the callback before it gets the other, since
+// what was just written is read back slowly in larger pieces, as by a copy.
+func (b *batchEnd) call(over *counted, s *slots) {
+	var results [2]klamm.Result
+	results[0] = b.result(0, 0)
+	results[1] = results[0]
+	if len(b.calls) > 0 {
+		b.vary(&results[0], 0)
+	}
+	for i := range b.calls {
+		if next := i + 1; next < len(b.calls) {
+			b.vary(&results[next&1], next)
+		}
+		c := &b.calls[i]
+		if c.group == nil {
+			continue
+		}
+		if c.done != nil {
+			c.done(results[i&1])
+		}
+		over.add(c.group, s)
+	}
+}
+
+// vary makes r, a result of the batch, that of its record i.
+func (b *batchEnd) vary(r *klamm.Result, i int) {
+	if b.Err != nil {
+		return
+	}
+	r.Offset = b.offset(i)
+	if b.TimestampMS < 0 {
+		r.Timestamp = timeOfMS(b.calls[i].timestampMS)
+	}
+}
