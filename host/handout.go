@@ -48,6 +48,12 @@ func (c *consumption) Lent(ctx context.Context, tp klamm.TopicPartition, recs []
 	if c.plain {
 		return c.straight(ctx, pr, recs, loan)
 	}
+	return c.throughChain(ctx, tp, pr, recs, loan)
+}
+
+// throughChain has the records judged in on_consume and delivers those that pass,
+// with the lane held.
+func (c *consumption) throughChain(ctx context.Context, tp klamm.TopicPartition, pr *progress, recs []klamm.Record, loan *consume.Loan) error {
 	b := &c.lane.batch
 	b.Reset()
 	b.NowMS, b.Topics = c.h.clock.nowMS(), c.h.producer.facts
