@@ -116,6 +116,7 @@ func (c *consumption) seek(tp klamm.TopicPartition, offset int64) error {
 	// passed over that no seek has dropped.
 	if old != nil {
 		old.sought.Store(true)
+		old.retry.close() // the reading may wait for tries of what nobody wants now
 	}
 	return nil
 }
@@ -131,7 +132,7 @@ func (c *consumption) Sought(tp klamm.TopicPartition, offset int64, forget func(
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), revokeGrace)
 	defer cancel()
-	old.retry.close()
+	old.retry.close() // of a seek before the reading began too
 	awaitDrained(ctx, old)
 	c.mu.Lock()
 	forget()

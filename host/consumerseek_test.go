@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -312,5 +313,65 @@ func TestClaimsOfWhatIsReadAgain(t *testing.T) {
 	})
 	if want := slices.Concat(span(0, 10), span(5, 95)); !slices.Equal(got, want) {
 		t.Errorf("handled %s", fmt.Sprint(got))
+	}
+}
+
+// handledWithRetries runs a consumer that tries records again until the handler has
+// had the last one, and returns the offsets that it had.
+func handledWithRetries(t *testing.T, n int, backoff time.Duration, f func(c *host.Consumer, calls int, offset int64) error) []int64 {
+	t.Helper()
+	b := startBroker(t, 1, "in")
+	fill(t, b, "in", n)
+	cfg := grouped(true)
+	cfg.Consumer.Retries, cfg.Consumer.RetryBackoff, cfg.Consumer.RetryBackoffMax = 5, host.Duration(backoff), host.Duration(backoff)
+	c := consumerOf(t, newHost(t, b, cfg), "in")
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	var got []int64
+	must(t, c.Run(ctx, func(_ context.Context, rec *klamm.Record) error {
+		got = append(got, rec.Offset)
+		if rec.Offset == int64(n-1) {
+			cancel()
+		}
+		return f(c, len(got), rec.Offset)
+	}))
+	return got
+}
+
+// TestSeekPastARecordThatIsTriedAgain: a seek does not wait for the tries, of which
+// the next one is minutes away, and drops what is held.
+func TestSeekPastARecordThatIsTriedAgain(t *testing.T) {
+	sought := make(chan error, 1)
+	got := handledWithRetries(t, 1000, 5*time.Minute, func(c *host.Consumer, _ int, offset int64) error {
+		if offset != 5 {
+			return nil
+		}
+		go func() {
+			defer close(sought)
+			waitFor(t, func() bool { return c.Stats().Retries == 1 })
+			sought <- c.Seek(klamm.TopicPartition{Topic: "in"}, 990)
+		}()
+		return errFlaky
+	})
+	must(t, <-sought)
+	if want := slices.Concat(span(0, 6), span(990, 10)); !slices.Equal(got, want) {
+		t.Errorf("handled %v, want %v", got, want)
+	}
+}
+
+// TestSeekWithinATry: what was held with the record that is being tried is handed
+// out no more.
+func TestSeekWithinATry(t *testing.T) {
+	got := handledWithRetries(t, 100, time.Millisecond, func(c *host.Consumer, calls int, _ int64) error {
+		switch calls {
+		case 6:
+			return errFlaky
+		case 7:
+			return c.Seek(klamm.TopicPartition{Topic: "in"}, 90)
+		}
+		return nil
+	})
+	if want := slices.Concat(span(0, 6), span(5, 1), span(90, 10)); !slices.Equal(got, want) {
+		t.Errorf("handled %v, want %v", got, want)
 	}
 }

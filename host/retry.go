@@ -69,7 +69,7 @@ type retryHold struct {
 	tries  int           // of what is held
 	free   chan struct{} // closed when nothing is held any more; nil: nothing is
 	timer  *time.Timer
-	closed bool // the partition went
+	closed bool // the partition went, or a seek passes it all over
 }
 
 // retryRecord is one that is held.
@@ -113,10 +113,11 @@ func (h *retryHold) holds(d *delivery, s standing) bool {
 	return h.on
 }
 
-func (h *retryHold) isOn() bool {
+// passes reports whether what was held may go on.
+func (h *retryHold) passes() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.on
+	return !h.on && !h.closed
 }
 
 // keep holds a record. One whose partition has gone is left to its next owner.
@@ -166,7 +167,8 @@ func (h *retryHold) tried() {
 	}
 }
 
-// close leaves what is held to the partition's next owner.
+// close leaves what is held to the partition's next owner, or drops it for a seek.
+// Nothing passes what was held, also where that is being tried now.
 func (h *retryHold) close() {
 	if h == nil {
 		return
@@ -181,6 +183,10 @@ func (h *retryHold) close() {
 		r.d.fail(errPartitionGone)
 	}
 	h.held = nil
+	if h.free != nil {
+		close(h.free)
+		h.free, h.on = nil, true
+	}
 }
 
 func (h *retryHold) count() int {
@@ -192,12 +198,24 @@ func (h *retryHold) count() int {
 	return len(h.held)
 }
 
-// wait waits until nothing is held.
+// wait waits until nothing is held. Its error says that what was read is not to be
+// handed on.
 func (h *retryHold) wait(ctx context.Context) error {
+	if err := awaitFree(ctx, h.freed()); err != nil {
+		return err
+	}
 	h.mu.Lock()
-	free := h.free
-	h.mu.Unlock()
-	return awaitFree(ctx, free)
+	defer h.mu.Unlock()
+	if h.closed {
+		return errPartitionGone
+	}
+	return nil
+}
+
+func (h *retryHold) freed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.free
 }
 
 // again tries what is held once more.
@@ -212,7 +230,7 @@ func (h *retryHold) again() {
 	ctx, stop := graceful(c.reading)
 	defer stop()
 	for _, r := range c.redo(h, h.take()) {
-		if h.isOn() || c.reading.Err() != nil { // one before it is held, or has ended the reading
+		if !h.passes() || c.reading.Err() != nil { // one before it is held, or has ended the reading
 			h.keep(r)
 			continue
 		}
