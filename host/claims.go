@@ -211,7 +211,7 @@ func (c *claims) await(ctx context.Context, tp klamm.TopicPartition) error {
 	for _, b := range c.states {
 		if err := b.Await(ctx, tp.Partition); err != nil {
 			if ctx.Err() != nil {
-				return nil // taken away, sought, or the end: these are read again
+				return nil // taken away, or the end: these are read again
 			}
 			return err
 		}

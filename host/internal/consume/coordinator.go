@@ -3,6 +3,7 @@ package consume
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -80,6 +81,17 @@ var nobody = identity{generation: noGeneration}
 
 // committed asks for offsets as a member with an epoch (KIP-848), or as nobody.
 func (k *coordinator) committed(ctx context.Context, who identity, tps []klamm.TopicPartition) (map[klamm.TopicPartition]Noted, error) {
+	offsets, err := k.answered(ctx, who, tps)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(offsets, func(_ klamm.TopicPartition, at Noted) bool { return at.Offset < 0 })
+	return offsets, nil
+}
+
+// answered is committed with an offset below 0 for what has none, and beside a
+// refusal of some partitions it returns those of the others.
+func (k *coordinator) answered(ctx context.Context, who identity, tps []klamm.TopicPartition) (map[klamm.TopicPartition]Noted, error) {
 	resp, err := k.request(ctx, offsetFetch(k.group, who, tps), offsetFetchVersion)
 	if err != nil {
 		return nil, err
@@ -88,28 +100,32 @@ func (k *coordinator) committed(ctx context.Context, who identity, tps []klamm.T
 	if len(groups) != 1 {
 		return nil, fmt.Errorf("the answer has the offsets of %d groups, one was asked for", len(groups))
 	}
-	offsets := make(map[klamm.TopicPartition]Noted)
-	if klamm.Code(groups[0].ErrorCode) == klamm.CodeGroupIdNotFound {
-		return offsets, nil // nobody has joined it yet
+	offsets := make(map[klamm.TopicPartition]Noted, len(tps))
+	switch code := klamm.Code(groups[0].ErrorCode); code {
+	case klamm.CodeNone:
+	case klamm.CodeGroupIdNotFound: // nobody has joined it yet
+		for _, tp := range tps {
+			offsets[tp] = Noted{Offset: -1}
+		}
+		return offsets, nil
+	default:
+		return nil, brokerError(groups[0].ErrorCode)
 	}
-	if err := brokerError(groups[0].ErrorCode); err != nil {
-		return nil, err
-	}
+	var refused error
 	for _, t := range groups[0].Topics {
 		for _, p := range t.Partitions {
 			if err := brokerError(p.ErrorCode); err != nil {
-				return nil, fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+				refused = worse(refused, fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err))
+				continue
 			}
-			if p.Offset >= 0 {
-				at := Noted{Offset: p.Offset}
-				if p.Metadata != nil {
-					at.Note = *p.Metadata
-				}
-				offsets[klamm.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = at
+			at := Noted{Offset: p.Offset}
+			if p.Metadata != nil {
+				at.Note = *p.Metadata
 			}
+			offsets[klamm.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = at
 		}
 	}
-	return offsets, nil
+	return offsets, refused
 }
 
 // offsetFetch says the same in the fields of versions for one group, up to 7, and

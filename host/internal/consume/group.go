@@ -49,7 +49,7 @@ type Group struct {
 }
 
 // ReadStable has partitions begin at offsets that no open transaction is about to
-// change (KIP-447). It is called before Run.
+// change (KIP-447), as with KIP-848 they always do. It is called before Run.
 func (g *Group) ReadStable() { g.stable = true }
 
 // NewGroup prepares a member; Run joins. instanceID, where there is one, makes it
@@ -169,7 +169,8 @@ func (g *Group) Membership() (generation int32, member, instance string) {
 // Steady keeps the generation from moving on by the member's own doing until
 // release is called, for a request of another connection that names it. ctx bounds
 // the wait. Call release soon: a member epoch (KIP-848) is held by keeping
-// heartbeats back.
+// heartbeats back, for 10 s at most. After that they go on, so that the member is
+// not put out, and may raise the epoch; the request is refused then.
 func (g *Group) Steady(ctx context.Context) (release func(), err error) { return g.member.steady(ctx) }
 
 // Pause stops the reading of partitions, also of ones that are assigned later.

@@ -22,6 +22,10 @@ const (
 	describeVersion = 0
 	// leaveTimeout bounds the good-bye; the session ends without it.
 	leaveTimeout = 5 * time.Second
+	// stillLimit is how long a heartbeat is held back by who wants the epoch to stay.
+	// The brokers tell no member how long its session is: 45 s, unless they are told
+	// otherwise, with a heartbeat every 5 s.
+	stillLimit = 10 * time.Second
 )
 
 // heart is a membership by heartbeats (KIP-848): the coordinator assigns, a
@@ -32,12 +36,13 @@ type heart struct {
 	*Group
 	coord coordinator
 
-	// beating is held during a heartbeat, and by who wants the epoch to stay.
-	beating chan struct{}
-	urgent  chan struct{}       // a heartbeat is due
-	known   map[string][16]byte // topics' ids, for the goroutine that carries assignments out
-	sent    bool                // any request that may have made us a member
-	was     bool                // a member once
+	beating  chan struct{}       // held during a heartbeat
+	still    chan struct{}       // held by who wants the epoch to stay
+	patience time.Duration       // how long a heartbeat waits for still
+	urgent   chan struct{}       // a heartbeat is due
+	known    map[string][16]byte // topics' ids, for the goroutine that carries assignments out
+	sent     bool                // any request that may have made us a member
+	was      bool                // a member once
 
 	mu     sync.Mutex
 	beats  beats
@@ -57,7 +62,8 @@ func newHeart(g *Group, cfg *config.Consumer) (*heart, error) {
 	m := &heart{
 		Group: g, coord: coordinator{cluster: g.cluster, group: g.id},
 		known:   make(map[string][16]byte),
-		beating: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		beating: make(chan struct{}, 1), still: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		patience: stillLimit,
 		beats: beats{
 			group: g.id, instance: g.instance, member: newMemberID(),
 			assignor: cfg.RemoteAssignor, topics: g.topics, rebalance: rebalanceTimeout,
@@ -87,11 +93,35 @@ func (m *heart) moving() bool {
 }
 
 func (m *heart) steady(ctx context.Context) (func(), error) {
+	if err := acquire(ctx, m.still); err != nil {
+		return nil, err
+	}
+	if err := acquire(ctx, m.beating); err != nil { // one that is under way may raise it
+		<-m.still
+		return nil, err
+	}
+	<-m.beating
+	return func() { <-m.still }, nil
+}
+
+// calm waits for who wants the epoch to stay, but not for as long as the session may
+// end: rather what they do is refused.
+func (m *heart) calm(ctx context.Context) (release func()) {
+	ctx, cancel := context.WithTimeout(ctx, m.patience)
+	defer cancel()
+	if acquire(ctx, m.still) != nil {
+		return func() {}
+	}
+	return func() { <-m.still }
+}
+
+// acquire takes a lock of one place.
+func acquire(ctx context.Context, lock chan struct{}) error {
 	select {
-	case m.beating <- struct{}{}:
-		return func() { <-m.beating }, nil
+	case lock <- struct{}{}:
+		return nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 
@@ -212,11 +242,11 @@ func (m *heart) pause(f fate) time.Duration {
 
 // beat makes one request. The error says why the fate is neither kept nor retarget.
 func (m *heart) beat(ctx context.Context) (fate, error) {
-	release, err := m.steady(ctx)
-	if err != nil {
+	defer m.calm(ctx)()
+	if err := acquire(ctx, m.beating); err != nil {
 		return retry, err
 	}
-	defer release()
+	defer func() { <-m.beating }()
 	m.mu.Lock()
 	req := m.beats.next()
 	m.mu.Unlock()

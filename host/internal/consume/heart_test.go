@@ -240,8 +240,28 @@ func TestEpochStaysWhileSteady(t *testing.T) {
 	}
 	release()
 	other.wait(t, "its partitions", func() bool { return len(other.parts) == 2 })
-	if now, _, _ := m.group.Membership(); now <= before {
-		t.Errorf("epoch %d after the other one came, it was %d", now, before)
+	waitUntil(t, "a higher epoch", func() bool { now, _, _ := m.group.Membership(); return now > before })
+}
+
+// TestHeartbeatsGoOnWhileSteady: who wants the epoch to stay for too long does not
+// cost the member its session.
+func TestHeartbeatsGoOnWhileSteady(t *testing.T) {
+	x := newBench(t, 1, 1, "t")
+	m := x.joinAs(t, newRecorder("m"), heartConfig(), "g", "", func(g *Group) { g.member.(*heart).patience = time.Millisecond }, "t")
+	m.wait(t, "its partition", func() bool { return len(m.parts) == 1 })
+	_, id, _ := m.group.Membership()
+	for range 2 { // the second one after heartbeats that did not wait
+		release, err := m.group.Steady(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := x.Cluster(t).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ConsumerGroupHeartbeat}, Observe: true, Count: -1,
+			When: heartbeatOf(id, func(int32) bool { return true })})
+		if err := h.Wait(testContext(t), 3); err != nil {
+			t.Errorf("heartbeats: %v", err)
+		}
+		h.Remove()
+		release()
 	}
 }
 

@@ -351,11 +351,18 @@ type member struct {
 // join runs a member until the end of the test.
 func (x *bench) join(t *testing.T, r *recorder, cfg config.Consumer, group, instance string, topics ...string) *member {
 	t.Helper()
+	return x.joinAs(t, r, cfg, group, instance, func(*Group) {}, topics...)
+}
+
+// joinAs is join with something to be done before.
+func (x *bench) joinAs(t *testing.T, r *recorder, cfg config.Consumer, group, instance string, first func(*Group), topics ...string) *member {
+	t.Helper()
 	g, err := NewGroup(x.cluster, &cfg, group, instance, topics, r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.group = g
+	first(g)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	var runErr error

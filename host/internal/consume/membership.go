@@ -22,7 +22,7 @@ type membership interface {
 	// keeps its partitions through, so that what was refused in it can be
 	// repeated in the next one.
 	moving() bool
-	// steady has identity stay as it is until release is called.
+	// steady has identity stay as it is until release is called (Group.Steady).
 	steady(ctx context.Context) (release func(), err error)
 	// turn is the number of the session (Group.Session).
 	turn() int64

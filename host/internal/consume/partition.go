@@ -8,13 +8,15 @@ import (
 	"github.com/klamm-io/klamm"
 )
 
-// readPartition reads a partition that was assigned until ctx ends. at is its
-// committed offset, below 0 for none.
-func (g *Group) readPartition(ctx context.Context, tp klamm.TopicPartition, at int64) error {
-	start, sought := g.own.takeStart(tp)
-	at, err := g.startOf(ctx, tp, at, start, sought)
-	if err != nil {
-		return err
+// readPartition reads a partition that was assigned until ctx ends. committed asks
+// for its committed offset, below 0 for none.
+func (g *Group) readPartition(ctx context.Context, tp klamm.TopicPartition, committed func(context.Context) (int64, error)) error {
+	at, sought := g.own.takeStart(tp)
+	if !sought {
+		var err error
+		if at, err = g.startOf(ctx, tp, committed); err != nil {
+			return err
+		}
 	}
 	g.mu.Lock()
 	if later, again := g.own.takeStart(tp); again {
@@ -30,28 +32,17 @@ func (g *Group) readPartition(ctx context.Context, tp klamm.TopicPartition, at i
 	return f.read(ctx, p, -1, (*groupSink)(g))
 }
 
-// startOf is where a partition's reading starts: where it was sought to, else at
-// the committed offset, which the membership has looked up, else by auto_offset_reset.
-func (g *Group) startOf(ctx context.Context, tp klamm.TopicPartition, at, start int64, sought bool) (int64, error) {
-	if sought {
-		return start, nil
-	}
-	if g.stable {
-		offsets, err := Committed(ctx, g.cluster, g.id, []klamm.TopicPartition{tp})
-		if err != nil {
-			return 0, err
-		}
-		at = -1
-		if next, ok := offsets[tp]; ok {
-			at = next
-		}
+// startOf is where the reading of a partition starts that was not sought to: at the
+// committed offset, else by auto_offset_reset.
+func (g *Group) startOf(ctx context.Context, tp klamm.TopicPartition, committed func(context.Context) (int64, error)) (int64, error) {
+	at, err := committed(ctx)
+	if err != nil {
+		return 0, err
 	}
 	if at >= 0 {
 		return at, nil
 	}
-	// the membership's stand-in: nothing is committed, or nothing that is in the log
-	at, err := resetOffset(g.cfg.reset)
-	if err != nil {
+	if at, err = resetOffset(g.cfg.reset); err != nil {
 		return 0, fmt.Errorf("group %q: %s/%d: %w", g.id, tp.Topic, tp.Partition, err)
 	}
 	return at, nil

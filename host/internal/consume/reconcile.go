@@ -3,6 +3,7 @@ package consume
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ type reconciler struct {
 	kick    chan struct{} // the target has changed, or what is known of its topics
 	done    chan struct{}
 	reading map[klamm.TopicPartition]*assigned
+	asking  sync.WaitGroup
 	targets int         // how many it has followed
 	lost    atomic.Bool // how it ends; set before ctx does
 	late    atomic.Bool // a topic of the target is not known yet
@@ -56,6 +58,7 @@ func (r *reconciler) run() {
 	for _, a := range r.reading {
 		<-a.done // its context is r's
 	}
+	r.asking.Wait()
 	r.m.own.revokeAll(r.lost.Load())
 	r.m.holds(nil, r.targets)
 }
@@ -133,32 +136,27 @@ func (r *reconciler) take(want map[klamm.TopicPartition]idPartition, come []klam
 	}
 }
 
-// begin reads partitions that were taken.
+// begin reads partitions that were taken. Where they start is asked for apart: an
+// open transaction may keep the answer back, and what is to go meanwhile, one of
+// them perhaps, does not wait for that.
 func (r *reconciler) begin(come []klamm.TopicPartition) {
-	if len(come) == 0 {
-		return
-	}
-	offsets, err := r.m.offsets(r.ctx, come)
-	if err != nil && r.ctx.Err() == nil {
-		r.m.fail(err)
-	}
+	var starting []starting
 	for _, tp := range come {
 		a := r.reading[tp]
 		ctx, cancel := context.WithCancel(r.ctx)
 		a.cancel = cancel
-		at := int64(-1)
-		if noted, ok := offsets[tp]; ok {
-			at = noted.Offset
-		}
+		s := newStarting(ctx, tp)
+		starting = append(starting, s)
 		go func() {
 			defer close(a.done)
 			defer cancel()
-			if err == nil {
-				r.m.read(ctx, tp, at)
-			}
+			r.m.read(s)
 			<-ctx.Done()
 			r.m.own.end(tp)
 		}()
+	}
+	if len(starting) > 0 {
+		r.asking.Go(func() { r.m.findStarts(r.ctx, starting) })
 	}
 }
 
@@ -211,45 +209,5 @@ func (m *heart) holds(parts idPartitions, targets int) {
 	m.mu.Unlock()
 	if news {
 		poke(m.urgent)
-	}
-}
-
-// read reads a partition until ctx ends or the reading fails.
-func (m *heart) read(ctx context.Context, tp klamm.TopicPartition, at int64) {
-	if err := m.readPartition(ctx, tp, at); err != nil && ctx.Err() == nil {
-		m.fail(err)
-	}
-}
-
-// offsets are the committed ones of partitions that have come. While the epoch
-// rises, and while transactions are about to change them, it asks again.
-func (m *heart) offsets(ctx context.Context, tps []klamm.TopicPartition) (map[klamm.TopicPartition]Noted, error) {
-	for n := 0; ; n++ {
-		who, in := m.identity()
-		if !in {
-			<-ctx.Done() // it ends with the membership
-			return nil, context.Cause(ctx)
-		}
-		offsets, err := m.Group.coord.committed(ctx, who, tps)
-		if err == nil {
-			return offsets, nil
-		}
-		code := codeOf(err)
-		switch code {
-		case klamm.CodeStaleMemberEpoch, klamm.CodeUnknownMemberId, klamm.CodeFencedMemberEpoch:
-			poke(m.urgent) // its answer says what we are now
-		default:
-			if !again(code) {
-				return nil, fmt.Errorf("committed offsets of group %q: %w", m.id, err)
-			}
-		}
-		if moved(code) {
-			m.Group.coord.hangUp()
-		}
-		select {
-		case <-time.After(min(retryBackoff<<min(n, 4), retryBackoffMax)):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("committed offsets of group %q: %w: %w", m.id, context.Cause(ctx), err)
-		}
 	}
 }

@@ -77,10 +77,26 @@ func (s *session) ConsumeClaim(sess sarama.ConsumerGroupSession, claim sarama.Co
 	if !m.own.begin(sess.Context(), tp) {
 		return nil
 	}
-	err := m.readPartition(ctx, tp, claim.InitialOffset())
+	err := m.readPartition(ctx, tp, func(ctx context.Context) (int64, error) { return m.committed(ctx, tp, claim) })
 	if err != nil && ctx.Err() == nil {
 		m.fail(err)
 	}
 	m.own.end(tp)
 	return nil
+}
+
+// committed is the offset that sarama has looked up, which an open transaction may
+// be about to change, or a stable one.
+func (m *classic) committed(ctx context.Context, tp klamm.TopicPartition, claim sarama.ConsumerGroupClaim) (int64, error) {
+	if !m.stable {
+		return claim.InitialOffset(), nil
+	}
+	offsets, err := Committed(ctx, m.cluster, m.id, []klamm.TopicPartition{tp})
+	if err != nil {
+		return 0, err
+	}
+	if at, ok := offsets[tp]; ok {
+		return at, nil
+	}
+	return -1, nil
 }
