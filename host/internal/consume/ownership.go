@@ -69,8 +69,15 @@ func (o *ownership) assign(parts map[string][]int32) {
 // begin is called before a partition is read. It calls Assigned for all new
 // partitions of the set once. It returns false for a partition that has been
 // taken away meanwhile.
+//
+// It waits for a call of Revoked that is under way. Else a partition that goes and
+// comes back meanwhile would be read without Assigned: (1) Revoked runs for it, (2)
+// begin finds it owned, (3) Revoked returns, and it is owned no more.
 func (o *ownership) begin(ctx context.Context, tp klamm.TopicPartition) bool {
 	o.mu.Lock()
+	for o.telling {
+		o.cond.Wait()
+	}
 	if !o.next[tp] {
 		o.mu.Unlock()
 		return false
