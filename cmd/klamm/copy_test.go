@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -258,12 +259,14 @@ func TestContents(t *testing.T) {
 		return c
 	}
 	source := []rec{{0, "a", "1", ""}, {0, "a", "2", "x"}, {1, "b", "3", ""}, {0, "-", "4", ""}, {1, "c", "-", ""}, {0, "d", "5", ""}, {1, "d", "6", ""}}
+	spread := slices.Concat([]rec{{1, "a", "2", "x"}, {0, "a", "1", ""}}, source[2:])
 	for _, tt := range []struct {
 		name string
 		to   []rec
 		want string
 	}{
 		{"the same", source, ""},
+		{"a key in several partitions", spread, "records of 1 keys are in several partitions"},
 		{"other partitions, other order of keys", []rec{{3, "-", "4", ""}, {2, "c", "-", ""}, {2, "b", "3", ""}, {1, "a", "1", ""}, {1, "a", "2", "x"}, {0, "d", "6", ""}, {0, "d", "5", ""}}, ""},
 		{"order of a key", []rec{{0, "a", "2", "x"}, {0, "a", "1", ""}, source[2], source[3], source[4], source[5], source[6]}, "records of 1 keys are in another order"},
 		{"a value", []rec{{0, "a", "9", ""}, source[1], source[2], source[3], source[4], source[5], source[6]}, "are not those of"},
@@ -274,14 +277,25 @@ func TestContents(t *testing.T) {
 		{"one twice for another", []rec{source[0], source[0], source[2], source[3], source[4], source[5], source[6]}, "are not those of"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := strings.Join(of(source...).compare(of(tt.to...), "raw", "clean"), "\n")
+			differences, _ := of(source...).compare(of(tt.to...), "raw", "clean", true)
+			got := strings.Join(differences, "\n")
 			if (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if c := of(source...); c.spread() != 1 || len(c.keys) != 4 {
-		t.Errorf("%d keys of which %d are in several partitions", len(c.keys), c.spread())
+	for _, tt := range []struct {
+		name  string
+		to    []rec
+		order copyOrder
+	}{
+		{"the same", source, copyOrder{equal: 3}}, // the fourth has none in the source
+		{"by a partitioner that spreads keys", spread, copyOrder{equal: 2, spread: 1}},
+	} {
+		differences, order := of(source...).compare(of(tt.to...), "raw", "clean", false)
+		if len(differences) > 0 || order != tt.order {
+			t.Errorf("%s: %q, %+v, want %+v", tt.name, differences, order, tt.order)
+		}
 	}
 }
 
@@ -309,6 +323,17 @@ func TestCopyVerifiesContents(t *testing.T) {
 	if err != nil || len(got) != 1 || !strings.Contains(got[0], "are not those of raw") {
 		t.Errorf("got %q, error %v", got, err)
 	}
+}
+
+// TestCopyVerifiesSpreadKeys: a chain without plugins may still send a key's records
+// to several partitions, where they have no order.
+func TestCopyVerifiesSpreadKeys(t *testing.T) {
+	lab := newCopyLab(t, killedConfig+`
+[chain.spread]
+topics = ["clean"]
+partitioner = "round_robin"
+`, 1000)
+	lab.copy(t, "raw", "clean", "--create", "--verify").want(t, exitOK).wantTalk(t, "keys have none, as the partitioner sent them to several partitions")
 }
 
 func TestProgressText(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -25,13 +26,29 @@ func (c *copyRun) compareContents(ctx context.Context, r *host.CopyReport, scan 
 	if err := scanCopy(ctx, r, scan, in.add, out.add); err != nil {
 		return nil, err
 	}
-	differences := in.compare(out, r.From, r.To)
-	if len(differences) == 0 && in.keys != nil {
-		c.a.say("contents are equal, and so is the order of the records of %d keys", len(in.keys)-in.spread())
-	} else if len(differences) == 0 {
+	differences, order := in.compare(out, r.From, r.To, c.byKey(&chain))
+	switch {
+	case len(differences) > 0:
+	case in.keys == nil:
 		c.a.say("contents are equal; there are too many keys to compare the order of each")
+	case order.spread > 0:
+		c.a.say("contents are equal, and so is the order of the records of %d keys; those of %d keys have none, as the partitioner sent them to several partitions", order.equal, order.spread)
+	default:
+		c.a.say("contents are equal, and so is the order of the records of %d keys", order.equal)
 	}
 	return differences, nil
+}
+
+// byKey reports whether what partitions the copy sends all records of a key to one
+// partition.
+func (c *copyRun) byKey(chain *host.ChainConfig) bool {
+	switch cmp.Or(chain.Partitioner, c.s.Producer.Partitioner) {
+	case "", "default":
+		return !c.s.Producer.PartitionerIgnoreKeys
+	case "crc32", "fnv1a":
+		return true
+	}
+	return false
 }
 
 // scanCopy reads what was copied, and what has come of it.
@@ -120,34 +137,41 @@ func (c *copyContents) add(partition int32, key, value []byte, headers []klamm.H
 	c.keys[id] = k
 }
 
-// spread is how many keys have records in several partitions.
-func (c *copyContents) spread() (n int) {
-	for _, k := range c.keys {
-		if k.partition == spreadKey {
-			n++
-		}
-	}
-	return n
+// copyOrder is what is known of the order of the keys whose records have one in the
+// source.
+type copyOrder struct {
+	equal  int // keys with the same order
+	spread int // keys that have none in the destination
 }
 
-// compare returns how other differs.
-func (c *copyContents) compare(other *copyContents, from, to string) []string {
+// compare returns how other differs. With byKey a key's records must be in one
+// partition there if they are here.
+func (c *copyContents) compare(other *copyContents, from, to string, byKey bool) (differences []string, order copyOrder) {
 	if c.records != other.records || c.sum != other.sum {
-		return []string{fmt.Sprintf("%s: keys, values or headers are not those of %s", to, from)}
+		return []string{fmt.Sprintf("%s: keys, values or headers are not those of %s", to, from)}, order
 	}
 	if c.keys == nil || other.keys == nil {
-		return nil
+		return nil, order
 	}
 	wrong := 0
 	for id, k := range c.keys {
-		if k.partition != spreadKey && other.keys[id].chain != k.chain {
+		switch there := other.keys[id]; {
+		case k.partition == spreadKey:
+		case there.partition == spreadKey:
+			order.spread++
+		case there.chain == k.chain:
+			order.equal++
+		default:
 			wrong++
 		}
 	}
-	if wrong == 0 {
-		return nil
+	if wrong > 0 {
+		differences = append(differences, fmt.Sprintf("%s: the records of %d keys are in another order than in %s", to, wrong, from))
 	}
-	return []string{fmt.Sprintf("%s: the records of %d keys are in another order than in %s", to, wrong, from)}
+	if byKey && order.spread > 0 {
+		differences = append(differences, fmt.Sprintf("%s: the records of %d keys are in several partitions, and in one in %s; did the topic get more partitions meanwhile?", to, order.spread, from))
+	}
+	return differences, order
 }
 
 // recordHash is of a key, a value and headers, each with its length; null is not
