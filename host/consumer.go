@@ -74,14 +74,7 @@ func (c *Consumer) Run(ctx context.Context, f Handler) error {
 }
 
 func (c *Consumer) handle(ctx context.Context, d *delivery, it *interceptor.Item, f Handler) error {
-	rec := d.read
-	if rec == nil {
-		rec = &it.Record
-	}
-	if d.again != nil || c.deadLetters != "" {
-		rec = cloneRecord(d.keep(it)) // f may change its own
-	}
-	err := f(ctx, rec)
+	err := f(ctx, c.own(d, it))
 	switch {
 	case err == nil:
 		d.done(klamm.Result{Outcome: klamm.Written})
@@ -95,6 +88,22 @@ func (c *Consumer) handle(ctx context.Context, d *delivery, it *interceptor.Item
 		return err
 	}
 	return c.putAside(ctx, d, &interceptor.Item{Record: *d.read, Reason: err.Error(), Handled: true, Failures: d.failures()}, err)
+}
+
+// own is the record as a handler has it, which may change it. What may have to be
+// handled again, or put aside, is kept beside that.
+func (c *Consumer) own(d *delivery, it *interceptor.Item) *klamm.Record {
+	kept := d.again != nil || c.deadLetters != ""
+	switch {
+	case d.read == nil && kept:
+		d.keep(it)
+		return &it.Record
+	case d.read == nil:
+		return &it.Record
+	case kept:
+		return cloneRecord(d.read)
+	}
+	return d.read
 }
 
 // putAside sends a record to the consumer's dead-letter topic, where it has one.
