@@ -245,6 +245,13 @@ func (l *lane) returnLot() {
 	}
 }
 
+// beginTransaction has the records of a transaction get refs after its beginning.
+func (l *lane) beginTransaction() {
+	l.mu.Lock()
+	l.returnLot()
+	l.mu.Unlock()
+}
+
 // drain waits for the Sends that were let in before the producer closed.
 func (l *lane) drain() {
 	l.mu.Lock()

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -104,7 +105,10 @@ func producerOf(ref state.Ref) (number uint8, ok bool) {
 }
 
 // slots hands out acknowledgement slots, first come first served, and counts
-// the records of each flush group. A slot's ref is unique in the process.
+// the records of each flush group. A slot's ref is unique in the process among those
+// that anybody knows: it comes again after 2^31 records, and by then its record is
+// completed, since the slot has another one. Claims alone know refs for longer, until
+// their transaction ends, and no transaction has so many records.
 type slots struct {
 	mu      sync.Mutex
 	chunks  []*[slotChunk]slot // filled as needed; an entry never changes once set
@@ -113,6 +117,8 @@ type slots struct {
 	limit   int
 	lot     int // how many a lane takes in advance
 	serial  uint64
+	since   uint64    // serial as the transaction began
+	bounded bool      // there are transactions
 	base    state.Ref // the producer's number, where refs have it
 	group   *flushGroup
 	open    []*flushGroup // groups that were closed and are not empty yet, oldest first
@@ -140,11 +146,23 @@ type lot struct {
 	read  int32 // kept so that the compiler keeps the readings of fill
 }
 
+// begin starts a transaction, whose records have refs of their own.
+func (s *slots) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.bounded = s.serial, true
+}
+
+// spent reports whether the transaction has as many records as there are refs.
+func (s *slots) spent() bool { return s.bounded && s.serial-s.since >= serialMask-lotMax }
+
+var errManyRecords = fmt.Errorf("the transaction has %d records, the most that one can have; commit it: %w", serialMask-lotMax, klamm.ErrTransactionState)
+
 // fill takes free slots, at most a lot, and none while somebody waits for one.
 func (s *slots) fill(l *lot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.waiting) > 0 {
+	if s.closed || len(s.waiting) > 0 || s.spent() {
 		return
 	}
 	for len(l.refs) < s.lot {
@@ -211,9 +229,9 @@ func (s *slots) at(ref state.Ref) *slot {
 // acquire returns a free slot, waiting for one until deadline.
 func (s *slots) acquire(ctx context.Context, deadline time.Time) (*slot, error) {
 	s.mu.Lock()
-	if s.closed {
+	if err := s.refusal(); err != nil {
 		s.mu.Unlock()
-		return nil, errProducerClosed
+		return nil, err
 	}
 	if len(s.waiting) == 0 {
 		if i, ok := s.take(); ok {
@@ -261,11 +279,22 @@ func (s *slots) granted(i uint32, ok bool) (*slot, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if err := s.refusal(); err != nil {
 		s.put(i)
-		return nil, errProducerClosed
+		return nil, err
 	}
 	return s.assign(i), nil
+}
+
+// refusal is why no record gets a slot any more, whatever is free.
+func (s *slots) refusal() error {
+	switch {
+	case s.closed:
+		return errProducerClosed
+	case s.spent():
+		return errManyRecords
+	}
+	return nil
 }
 
 func (s *slots) leave(turn chan uint32) bool {

@@ -49,6 +49,46 @@ func TestSlotsAreUniqueAndFound(t *testing.T) {
 	}
 }
 
+// No ref comes twice in a transaction: it has as many records as there are refs, at
+// the most.
+func TestRefsOfATransaction(t *testing.T) {
+	s := newSlots(2)
+	s.begin()
+	first := mustAcquire(t, s)
+	s.release([]state.Ref{first.ref})
+	ref := first.ref
+	s.serial += serialMask - lotMax - 2 // so many records came and went
+	last := mustAcquire(t, s)
+	if last.ref == ref || s.serial-s.since != serialMask-lotMax {
+		t.Fatalf("ref %x, serial %d", last.ref, s.serial)
+	}
+	var l lot
+	if s.fill(&l); len(l.refs) > 0 {
+		t.Error("a lane gets slots for more records")
+	}
+	if _, err := s.acquire(context.Background(), inTime()); !errors.Is(err, klamm.ErrTransactionState) {
+		t.Errorf("one more record: error %v", err)
+	}
+	s.begin()
+	if next := mustAcquire(t, s); s.at(next.ref) != next {
+		t.Error("a ref of the next transaction does not lead to its slot")
+	}
+	// Whoever waits for a slot while the transaction fills up hears of it too.
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.acquire(context.Background(), inTime())
+		ended <- err
+	}()
+	awaitWaiting(t, s, 1)
+	s.mu.Lock()
+	s.serial = s.since + serialMask - lotMax
+	s.mu.Unlock()
+	s.release([]state.Ref{last.ref})
+	if err := <-ended; !errors.Is(err, klamm.ErrTransactionState) {
+		t.Errorf("who waited: error %v", err)
+	}
+}
+
 func TestSlotsWakeInOrder(t *testing.T) {
 	s := newSlots(1)
 	held := mustAcquire(t, s)

@@ -111,6 +111,8 @@ func (p *Producer) BeginTransaction(ctx context.Context) error {
 		number, err := p.pipeline.BeginTransaction(ctx)
 		if err == nil {
 			t.live = true
+			p.chains.eachLane((*lane).beginTransaction)
+			p.slots.begin()
 			t.number.Store(number)
 		}
 		return err
