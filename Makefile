@@ -5,7 +5,7 @@ BENCHTIME   ?= 1s
 ROUNDS      ?= 20
 
 # Packages that start goroutines or are called from several.
-RACE := ./runtime ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/...
+RACE := ./runtime ./state/... ./interceptor/... ./partitioner/... ./host/... ./internal/broker/... ./internal/metrics/... ./internal/admin/... ./internal/checker/... ./internal/faultproxy
 
 # Packages whose tests also run on Apache Kafka, or compare with its classes.
 KAFKA := ./internal/kafkatest ./partitioner ./interceptor ./host ./host/internal/consume ./host/faulttest ./host/killtest

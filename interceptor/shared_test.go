@@ -41,6 +41,7 @@ type sharing struct {
 	trap     string // the key at which the guest traps once it has claimed
 	outdated int    // how often the block is of an earlier generation
 	blame    bool   // the trap tells whose fault it is
+	restless bool   // the guest's ids have the number of the call in them
 	lane     *Lane
 	ledger   *state.Ledger
 	calls    int
@@ -72,7 +73,11 @@ func newSharing(t *testing.T, address, host string, settings ...func(*Link)) *sh
 		}
 		s.calls++
 		for i := range c.b.Len() {
-			if c.host.Claim(i, c.b.Key(i), 0) != abi.ClaimNew {
+			id := c.b.Key(i)
+			if s.restless {
+				id = fmt.Appendf(nil, "%s %d", id, s.calls)
+			}
+			if c.host.Claim(i, id, 0) != abi.ClaimNew {
 				c.drop(i, abi.ReasonDuplicate)
 			}
 			if s.trap != "" && string(c.b.Key(i)) == s.trap {
@@ -197,6 +202,31 @@ func TestSharedStatePendingWhateverThePolicy(t *testing.T) {
 		}
 		one.settle(held, klamm.Failed)
 		two.settle(b, klamm.Failed)
+	}
+}
+
+// A guest that claims other ids in each call never learns what other hosts have of
+// them. Its records fail, and what it has claimed is nobody's.
+func TestSharedStateOfARestlessGuest(t *testing.T) {
+	m := miniredis.RunT(t)
+	one, two := newSharing(t, "redis://"+m.Addr(), "one"), newSharing(t, "redis://"+m.Addr(), "two")
+	one.settle(one.judge(t, "a 1", "a 2", "a 3", "a 4", "a 5"), klamm.Written)
+	two.restless = true
+	b := two.judge(t, "a", "x")
+	if got := outcomes(b); got != "!!" || two.calls < roundsMax {
+		t.Errorf("got %s after %d calls", got, two.calls)
+	}
+	for i := range b.Items {
+		if err := b.Items[i].Err; !errors.Is(err, errRestless) {
+			t.Errorf("record %d: %v", i, err)
+		}
+	}
+	two.settle(b, klamm.Failed)
+	if got := outcomes(one.judge(t, "x 1", "x 2", "x 3", "x 4", "x 5", "a 1")); got != "+++++-" {
+		t.Errorf("the other host then: got %s", got)
+	}
+	if got := two.ledger.Stats()[0]; got.Pending != 0 {
+		t.Errorf("left over: %+v", got)
 	}
 }
 

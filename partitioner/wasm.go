@@ -278,8 +278,8 @@ func bytesOfHeaders(hs []klamm.Header) (n int) {
 // apply notes the verdicts of the records from at on.
 func (w *WASM) apply(g *runtime.Generation, at int, v *runtime.Verdicts) {
 	routed, passed, failed := 0, 0, 0
-	for i := range v.Len() {
-		switch word := v.Word(i); word.Code() {
+	for i, word := range v.Words() {
+		switch word.Code() {
 		case abi.Route:
 			if err := w.route(at+i, int32(word.Arg())); err != nil {
 				w.policy(at+i, "partition_range", err)

@@ -55,12 +55,10 @@ func (v *Verdicts) Len() int { return len(v.words) }
 // any more and was not called.
 func (v *Verdicts) Generation() *Generation { return v.by }
 
-// Word returns the verdict of record i without what its argument stands for,
+// Words returns the verdict of each record without what its argument stands for,
 // but for ROUTE, where it is the partition. Of others it is 0 where At has no
-// more to say. So it tells cheaply which records need At.
-func (v *Verdicts) Word(i int) abi.Verdict { return v.words[i] }
-
-// Words returns the Word of each record. It is valid as long as the verdicts.
+// more to say. So it tells cheaply which records need At. It is valid as long as the
+// verdicts.
 func (v *Verdicts) Words() []abi.Verdict { return v.words }
 
 // At returns the verdict of record i.

@@ -12,6 +12,13 @@ import (
 // AgreeOnTransactions has brokers agree on a version of transactions, 1 or 2
 // (transaction.version, KIP-890), which may be lower than theirs is.
 func AgreeOnTransactions(ctx context.Context, brokers []string, version int16) error {
+	if err := agreeOnTransactions(ctx, brokers, version); err != nil {
+		return fmt.Errorf("have brokers %q agree on version %d of transactions: %w", brokers, version, err)
+	}
+	return nil
+}
+
+func agreeOnTransactions(ctx context.Context, brokers []string, version int16) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
 		return err
@@ -22,11 +29,8 @@ func AgreeOnTransactions(ctx context.Context, brokers []string, version int16) e
 	f.Feature, f.MaxVersionLevel, f.UpgradeType, f.AllowDowngrade = "transaction.version", version, 2, true
 	req.FeatureUpdates = append(req.FeatureUpdates, f)
 	resp, err := req.RequestWith(ctx, cl)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
 	if err != nil {
-		return fmt.Errorf("have brokers agree on version %d of transactions: %w", version, err)
+		return err
 	}
-	return nil
+	return kerr.ErrorForCode(resp.ErrorCode)
 }

@@ -73,9 +73,9 @@ func (k *klammJudge) Judge(records []workload.Record, out []ops.Result) error {
 			return fmt.Errorf("%d verdicts for %d records", v.Len(), n)
 		}
 		last := v.Len() == len(records)
-		for i := range v.Len() {
+		for i, w := range v.Words() {
 			out[i] = ops.Result{}
-			switch w := v.Word(i); w.Code() {
+			switch w.Code() {
 			case abi.Pass:
 			case abi.Drop:
 				out[i].Code = ops.Dropped
