@@ -21,6 +21,15 @@ type answer struct {
 	cause error
 }
 
+// failedLate reports whether the broker refused a batch after it had written it:
+// it was a leader no more, say, while it waited for its replicas, which may have
+// the batch by now. Apache Kafka's brokers tell the offset then, which a batch
+// that was refused at once does not have. Others leave it at 0, but not the start
+// of the log (Produce 5).
+func (a *answer) failedLate() bool {
+	return a.code != klamm.CodeNone && a.baseOffset >= 0 && (a.logStart >= 0 || a.baseOffset > 0)
+}
+
 // recordError is what the broker has against one record of a batch.
 type recordError struct {
 	index   int32
@@ -46,6 +55,7 @@ func (p *Pipeline) answered(from *sender, b *batch, a *answer) {
 		return
 	}
 	r := p.ruleFor(a.code, b)
+	r.unclear = r.unclear || a.failedLate()
 	records := b.header.count
 	end, halves := t.judge(b, a, r)
 	owner := t.owner
@@ -108,10 +118,10 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 		return &ending{baseOffset: a.baseOffset, timestamp: a.logAppend}, false
 	case split:
 		if b.header.count == 1 {
-			return t.lose(b, b.maybeWritten, b.tooLarge(a.code, a.message)), false
+			return t.lose(b, maybe, b.tooLarge(a.code, a.message)), false
 		}
 		if err := t.split(b); err != nil {
-			return t.lose(b, b.maybeWritten, err), false
+			return t.lose(b, maybe, err), false
 		}
 		return nil, true
 	case fence:
@@ -119,7 +129,7 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 		// for the producer's, then the epoch that another partition of ours
 		// moved to has fenced this one, and nothing is lost.
 		ours := b.stamp != nil && b.stamp != t.pipeline.identity.current()
-		if !ours || b.maybeWritten {
+		if !ours || maybe {
 			return t.lose(b, maybe, a.err()), false
 		}
 	case fail, failAll:
@@ -130,7 +140,7 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 		return end, false
 	}
 	b.maybeWritten = maybe
-	b.strayed = b.strayed || a.code == klamm.CodeNetworkException
+	b.unclear = b.unclear || r.unclear
 	b.lastErr = a.err()
 	if err := t.pipeline.giveUpReason(b); err != nil {
 		return t.lose(b, maybe, err), false

@@ -36,13 +36,14 @@ type batch struct {
 	retryAt      time.Duration // not before
 	attemptEpoch int32         // leader epoch of the last attempt
 	gaps         int           // OUT_OF_ORDER_SEQUENCE_NUMBER although it was its turn
-	// maybeWritten: an earlier attempt ended without word whether the broker
-	// has written it.
+	// unclear: an attempt under this stamp ended without word whether the broker
+	// has written it, or will: a copy may lie in its queue still. Such a batch
+	// is not sent under another stamp.
+	unclear bool
+	// maybeWritten: unclear under any stamp, or called out of order on its turn.
+	// Should it fail, its outcome is unknown.
 	maybeWritten bool
-	// strayed: an attempt under this stamp got no answer at all, because the
-	// connection broke. A copy may lie in a broker's queue still.
-	strayed bool
-	lastErr error // why it is retried
+	lastErr      error // why it is retried
 
 	completion Completion
 }

@@ -80,7 +80,8 @@ var rules = map[klamm.Code]rule{
 	klamm.CodeFencedLeaderEpoch:       {do: retry, refresh: true},
 	klamm.CodeUnknownLeaderEpoch:      {do: retry, refresh: true},
 	klamm.CodeUnknownTopicId:          {do: retry, refresh: true},
-	klamm.CodeKafkaStorageError:       {do: retry, refresh: true},
+	// The disk may have failed behind the append.
+	klamm.CodeKafkaStorageError: {do: retry, refresh: true, unclear: true},
 
 	klamm.CodeCorruptMessage:               {do: retry},
 	klamm.CodeNotEnoughReplicas:            {do: retry},

@@ -25,8 +25,11 @@ var (
 // chaos is a cluster whose brokers misbehave by a seed: they are slow, lose
 // requests and answers, apply requests whose sender has long gone away, move
 // leaders, and refuse batches with every code of the error table. They tell no
-// lies that no producer could survive: a refusal that is final is given only
-// for records that are not in the log.
+// lies that no producer could survive. By half of the seeds they may call a
+// batch out of order that they have just written, but once only, and refuse
+// for good only what is not in the log. By the others such an attempt is not
+// written, but they refuse what an earlier one has written, with any code and
+// as often as they like.
 type chaos struct {
 	t    *testing.T
 	rng  *rand.Rand // guarded by mu
@@ -34,6 +37,7 @@ type chaos struct {
 	net  *fakeNetwork
 	calm bool // no more faults
 	late bool // requests may be applied long after
+	deny bool // what an attempt before has written is refused as if it were not
 	lied map[string]bool
 	sent map[string][]byte
 	// open counts a connection's requests without an answer.
@@ -143,7 +147,9 @@ var (
 		klamm.CodeFencedLeaderEpoch, klamm.CodeUnknownLeaderEpoch, klamm.CodeNotEnoughReplicas, klamm.CodeCorruptMessage,
 		klamm.CodeThrottlingQuotaExceeded, klamm.CodeRequestTimedOut, klamm.CodeOutOfOrderSequenceNumber, klamm.CodeOutOfOrderSequenceNumber,
 	}
-	writes = []klamm.Code{klamm.CodeRequestTimedOut, klamm.CodeNotEnoughReplicasAfterAppend, klamm.CodeOutOfOrderSequenceNumber}
+	// With these a broker answers although it has written the batch. Where a
+	// leader that is none any more tells so, it tells the offset too.
+	writes = []klamm.Code{klamm.CodeRequestTimedOut, klamm.CodeNotEnoughReplicasAfterAppend, klamm.CodeNotLeaderForPartition, klamm.CodeKafkaStorageError, klamm.CodeUnknownServerError}
 	finals = []klamm.Code{klamm.CodeInvalidRecord, klamm.CodeUnknownProducerId, klamm.CodeInvalidProducerEpoch, klamm.CodeTopicAuthorizationFailed, klamm.CodeMessageTooLarge, klamm.CodeMessageTooLarge}
 )
 
@@ -169,20 +175,24 @@ func (c *chaos) decide(conn *fakeConn, b *modelBatch) fakeAnswer {
 	kind := c.pick(3)
 	if kind == 1 {
 		a.code = writes[c.pick(len(writes))]
-		if a.code == klamm.CodeOutOfOrderSequenceNumber && !c.mayLie(b) {
-			return conn.apply(b)
+		if !c.deny && c.pick(3) == 0 && c.mayLie(b) {
+			a.code = klamm.CodeOutOfOrderSequenceNumber
 		}
-		if done := conn.apply(b); done.code != klamm.CodeNone {
+		done := conn.apply(b)
+		if done.code != klamm.CodeNone {
 			return done
+		}
+		if a.code == klamm.CodeNotLeaderForPartition {
+			a.offset = done.offset
 		}
 		return a
 	}
 	codes := refusals
-	if kind == 2 && !c.written(b) {
+	if kind == 2 && (c.deny || !c.written(b)) {
 		codes = finals
 	}
 	a.code = codes[c.pick(len(codes))]
-	if a.code == klamm.CodeOutOfOrderSequenceNumber && !c.mayLie(b) {
+	if a.code == klamm.CodeOutOfOrderSequenceNumber && !c.deny && !c.mayLie(b) {
 		return conn.apply(b)
 	}
 	return a
@@ -308,6 +318,7 @@ func playChaos(t *testing.T, seed uint64, idempotent bool, inFlight int) (*histo
 	c.net.minVersion = 3
 	c.net.maxVersion = int16(7 + c.pick(5)) // zstd needs 7
 	c.fault = 4 + c.pick(40)
+	c.deny = idempotent && c.pick(2) == 0
 	cfg := testConfig(func(cfg *config.Producer) {
 		cfg.Linger = config.Duration(time.Duration(c.pick(10)) * time.Millisecond)
 		cfg.BatchSize = config.Size(80 + c.pick(400))

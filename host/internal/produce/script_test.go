@@ -31,7 +31,9 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the golden output of testdata
 //	                           the script sets it; refs count up from 0
 //	answer [b=1] [p0=CODE ...] answer the oldest request of broker b. Without a
 //	                           code the broker does what Kafka does. CODE alone
-//	                           refuses without writing, +CODE writes first
+//	                           refuses without writing, +CODE writes first.
+//	                           told: the answer gives the offset nevertheless,
+//	                           as Kafka does when it fails after the append
 //	cut [b=1] [write]          end the connection, after writing all that was
 //	                           read if so told
 //	advance 100ms              let time pass
@@ -448,7 +450,11 @@ func (s *script) answer(broker int32, a args) {
 		if how == "" {
 			continue
 		}
-		answers[i] = fakeAnswer{code: code(name), offset: -1, logAppend: -1, logStart: int64(a.int("log_start", 0)), leader: int32(a.int("leader", -1)), leaderEpoch: int32(a.int("leader_epoch", -1)), message: a["message"]}
+		offset := int64(-1)
+		if _, told := a["told"]; told {
+			offset = answers[i].offset
+		}
+		answers[i] = fakeAnswer{code: code(name), offset: offset, logAppend: -1, logStart: int64(a.int("log_start", 0)), leader: int32(a.int("leader", -1)), leaderEpoch: int32(a.int("leader_epoch", -1)), message: a["message"]}
 		for _, e := range strings.Split(a["records"], ",") {
 			if k, v, ok := strings.Cut(e, ":"); ok {
 				n, _ := strconv.Atoi(k)

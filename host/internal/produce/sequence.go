@@ -93,6 +93,7 @@ func (b *batch) restamp(s *stamp, sequence int32) {
 	b.header.producerEpoch = s.epoch
 	b.header.baseSequence = sequence
 	b.sealed = false
+	b.unclear = false
 	b.gaps = 0
 }
 
@@ -162,12 +163,17 @@ func (t *partition) settleHole() bool {
 // that it has not used, or in a transaction to sequence 0 of the same. It reports false while that must wait: for batches on
 // the wire, which keep their old sequence there, or for a new producer id.
 //
-// A batch that has strayed cannot go along if a copy of it can still be taken.
-// Suppose a broker stopped for a while: (1) the first batch expires, (2) the
-// second, repeated on a new connection, is refused for the gap, (3) the broker
-// comes to what the old connection left in its queue, and writes both, (4) the
-// second arrives under its new epoch and is written twice. So the outcome of
-// the second is unknown.
+// A batch goes along only if it is certain that it is not written and that no
+// copy of it can be taken any more: if every attempt was refused, or if the
+// batch that the broker waits for was given up, all of whose attempts were.
+// What a broker says of a later attempt is no proof. Suppose it stopped for a
+// while: (1) the first batch expires, (2) the second, repeated on a new
+// connection, is refused for the gap, (3) the broker comes to what the old
+// connection left in its queue, and writes both, (4) the second arrives under
+// its new epoch and is written twice. Or suppose that it keeps one epoch for all
+// partitions: (1) the first batch is written and times out, (2) another
+// partition moves to a new epoch, which (3) fences the second, (4) the first is
+// written again under that epoch. So the outcome of such a batch is unknown.
 func (t *partition) beginAgain() bool {
 	if t.onWire > 0 {
 		return false
@@ -179,19 +185,15 @@ func (t *partition) beginAgain() bool {
 	if fresh == nil {
 		return false
 	}
-	forgotten := t.forgotten
-	stray := forgotten || !t.broken
+	possible := t.forgotten || !t.broken // that something in flight is written
 	t.adopt(fresh)
 	for _, b := range slices.Clone(t.inflight) {
-		if stray && b.strayed {
-			why := fmt.Errorf("an attempt got no answer, and the broker refused the next: %w", b.lastErr)
+		if possible && b.unclear {
+			why := fmt.Errorf("it may have been written, so it is not sent under another sequence: %w", b.lastErr)
 			t.ended = append(t.ended, endedBatch{b, t.end(b, why)})
 			continue
 		}
 		t.stampNext(b)
-		// No copy of b is left, so none of a later batch can be taken under the
-		// old epoch any more.
-		stray = forgotten
 	}
 	return true
 }

@@ -69,8 +69,8 @@ func (t *partition) half(b *batch, records []rawRecord) *batch {
 		stamp:        b.stamp,
 		taken:        true,
 		attempts:     b.attempts - 1,
+		unclear:      b.unclear,
 		maybeWritten: b.maybeWritten,
-		strayed:      b.strayed,
 		lastErr:      b.lastErr,
 	}
 	h.header.codec = codecNone
