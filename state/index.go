@@ -13,7 +13,7 @@ import (
 // ever a wrong slot is looked into.
 //
 // It doubles until it has what the window needs, and then grows by an eighth
-// when ids are spread unevenly.
+// when ids are spread unevenly. Without a window it doubles.
 //
 // An id that goes because it is the oldest is not taken out: its slot tells that it
 // has gone, and its place is given away when the line is full. To look for the line
@@ -154,9 +154,9 @@ func (x *index) grow(all *ids) {
 	switch {
 	case n == 0:
 		n = 1
-	case len(old) >= want:
+	case want > 0 && len(old) >= want:
 		n = len(old) + len(old)/8 + 1
-	case n > want:
+	case want > 0 && n > want:
 		n = want
 	}
 	if n == want && all.window != nil {

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -144,4 +145,46 @@ func TestIndexModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// An index without a window, which needs no certain size, moves its ids as often as
+// one that doubles does.
+func TestIndexInFlightDoubles(t *testing.T) {
+	const n = 1 << 12
+	f := newFlight()
+	f.claims = make([]claim, n)
+	x := &ids{flight: &f}
+	part, moved := &x.parts[0], 0
+	for i := range f.claims {
+		f.claims[i].id = ID{uint64(i) << 20, uint64(i)}
+		before := len(part.lines)
+		f.claims[i].place = part.insert(&f.claims[i].id, pending|uint32(i), x)
+		if len(part.lines) != before {
+			moved += i
+		}
+	}
+	if moved > 2*n {
+		t.Errorf("%d ids were moved for %d that came", moved, n)
+	}
+}
+
+// BenchmarkIndexInFlight is the index of a state whose ids are kept elsewhere, while
+// more and more records are in flight.
+func BenchmarkIndexInFlight(b *testing.B) {
+	const n = 1 << 18
+	rng := rand.New(rand.NewPCG(1, 2))
+	f := newFlight()
+	f.claims = make([]claim, n)
+	for i := range f.claims {
+		f.claims[i].id = ID{rng.Uint64(), rng.Uint64()}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		x := &ids{flight: &f}
+		for i := range f.claims {
+			id := &f.claims[i].id
+			f.claims[i].place = x.part(id).insert(id, pending|uint32(i), x)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/id")
 }
