@@ -17,7 +17,9 @@ import (
 //
 // An id that goes because it is the oldest is not taken out: its slot tells that it
 // has gone, and its place is given away when the line is full. To look for the line
-// of an id that nobody asks for would cost as much as a claim.
+// of an id that nobody asks for would cost as much as a claim. The places of a full
+// line are given away in turn, so that the first one that is looked at is nearly
+// always the one.
 type index struct {
 	lines []line
 	used  uint32 // ids that have not gone
@@ -29,7 +31,8 @@ type index struct {
 type line struct {
 	tags   [2 * linePlaces]byte
 	slots  [linePlaces]uint32
-	used   uint16
+	used   uint8
+	oldest uint8  // most likely, when all are used
 	behind uint16 // that belong here and stand behind, and have not gone
 }
 
@@ -111,41 +114,47 @@ const elsewhere = 255
 func (x *index) put(id *ID, slot uint32, all *ids) (place uint8) {
 	i := x.home(id)
 	l := &x.lines[i]
-	for l.used == linePlaces && !l.purge(all) {
+	k := l.free(all)
+	for k < 0 {
 		l.behind++
 		i = x.next(i)
 		l = &x.lines[i]
 		place = elsewhere
+		k = l.free(all)
 	}
 	if place != elsewhere {
-		place = uint8(l.used)
+		place = uint8(k)
 	} else if slot&pending == 0 {
 		all.window.displace(slot)
 	}
-	l.set(int(l.used), tag(id), slot)
-	l.used++
+	l.set(k, tag(id), slot)
 	return place
 }
 
-// purge takes out what has gone, and reports whether there is room then. Those that
-// stood behind their line were taken out when they went.
-func (l *line) purge(all *ids) bool {
+// free returns a place that is to be set, -1 where all are taken: one that was never
+// used, or that of an id that has gone. Those that stood behind their line were taken
+// out when they went.
+func (l *line) free(all *ids) int {
+	if used := int(l.used); used < linePlaces {
+		l.used++
+		return used
+	}
 	if all.window == nil {
-		return false
+		return -1
 	}
-	// This is ids.live without branches, which nobody could foretell.
-	n, tail := 0, all.window.tail
-	span := (all.window.head - tail) & slotMask
-	for k := range linePlaces {
-		slot := l.slots[k]
-		l.set(n, l.tag(k), slot)
-		n += int(((slot-tail)&slotMask-span)>>31 | slot>>31)
+	k := int(l.oldest)
+	for range linePlaces {
+		next := k + 1
+		if next == linePlaces {
+			next = 0
+		}
+		if slot := l.slots[k]; !all.live(slot) {
+			l.oldest = uint8(next)
+			return k
+		}
+		k = next
 	}
-	for k := n; k < linePlaces; k++ {
-		l.set(k, 0, 0)
-	}
-	l.used = uint16(n)
-	return n < linePlaces
+	return -1
 }
 
 func (x *index) grow(all *ids) {
@@ -228,14 +237,16 @@ func (x *index) add(id *ID, slot uint32, all *ids) (place uint8, likely uint32, 
 			return 0, met, false
 		}
 	}
-	if l.behind != 0 || l.used == linePlaces && !l.purge(all) {
+	if l.behind != 0 {
 		return 0, 0, false
 	}
-	used := l.used
-	l.set(int(used), tag, slot)
-	l.used++
+	k := l.free(all)
+	if k < 0 {
+		return 0, 0, false
+	}
+	l.set(k, tag, slot)
 	x.used++
-	return uint8(used), 0, true
+	return uint8(k), 0, true
 }
 
 // remove takes a slot out.
