@@ -115,9 +115,10 @@ func (m *memory) remove(slot uint32) {
 // far future empty the window.
 const expirePerAdd = 2
 
-// trim lets the oldest ids go: those that have expired and those over the limit.
-func (m *memory) trim(nowMS int64) {
-	for range expirePerAdd {
+// trim lets the oldest ids go, after n new ones: those that have expired and those
+// over the limit.
+func (m *memory) trim(n int, nowMS int64) {
+	for range n * expirePerAdd {
 		if m.empty() || !over(m.at(m.tail).expiresMS, nowMS) {
 			break
 		}
@@ -187,9 +188,9 @@ func (b *memoryBucket) confirm(f *flight, topic string, nowMS int64, all []confi
 		if c.place == elsewhere {
 			m.displace(slot)
 		}
-		b.usage.Entries++
-		m.trim(nowMS)
 	}
+	b.usage.Entries += len(all)
+	m.trim(len(all), nowMS)
 }
 
 func (b *memoryBucket) Find(id ID, nowMS int64) (Position, bool, error) {
@@ -216,7 +217,7 @@ func (b *memoryBucket) Remember(id ID, at Position, expiresMS, nowMS int64) erro
 	e.expiresMS, e.partition, e.offset = expiresMS, at.Partition, at.Offset
 	e.origin = b.origin(at.Topic)
 	b.usage.Entries++
-	b.m.trim(nowMS)
+	b.m.trim(1, nowMS)
 	return nil
 }
 
