@@ -115,18 +115,20 @@ func (m *memory) remove(slot uint32) {
 // far future empty the window.
 const expirePerAdd = 2
 
-// trim lets the oldest ids go, after n new ones: those that have expired and those
-// over the limit.
+// trim lets the oldest ids go, as if it were called for each of the n newest when
+// that was added: those that have expired and those over the limit.
 func (m *memory) trim(n int, nowMS int64) {
-	for range n * expirePerAdd {
-		if m.empty() || !over(m.at(m.tail).expiresMS, nowMS) {
-			break
+	for later := n - 1; later >= 0; later-- {
+		for range expirePerAdd {
+			if m.count == later || !over(m.at(m.tail).expiresMS, nowMS) {
+				break
+			}
+			m.expire(m.tail)
 		}
-		m.expire(m.tail)
-	}
-	for m.count > m.max {
-		m.origins[m.at(m.tail).origin].bucket.usage.Evictions++
-		m.goes(m.tail)
+		for m.count-later > m.max {
+			m.origins[m.at(m.tail).origin].bucket.usage.Evictions++
+			m.goes(m.tail)
+		}
 	}
 }
 
