@@ -4,9 +4,11 @@ package faulttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -193,15 +195,18 @@ func TestApacheChaos(t *testing.T) {
 }
 
 // javaReads has Java's own tools judge too: the console consumer must get as many
-// records as the checker, and so many and no more must lie on the leaders' disks,
-// in batches with good checksums.
+// records as the checker, each at a place of its own, and so many and no more must lie
+// on the leaders' disks, in batches with good checksums.
 func javaReads(t *testing.T, ctx context.Context, tr *trial.Trial, r *checker.Report) {
 	t.Helper()
 	want := int(r.Acknowledged + r.UnknownWritten)
-	consumed, err := brokers.Count(ctx, tr.Topic(), want)
-	must(t, err)
-	batches, err := brokers.Batches(ctx, tr.Topic())
-	must(t, err)
+	var batches []kafkatest.Batch
+	var unread error
+	var dumped sync.WaitGroup
+	dumped.Go(func() { batches, unread = brokers.Batches(ctx, tr.Topic()) })
+	consumed, err := brokers.First(ctx, tr.Topic(), want)
+	dumped.Wait()
+	must(t, errors.Join(err, unread))
 	found := 0
 	for _, b := range batches {
 		if !b.Valid {

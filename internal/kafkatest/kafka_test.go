@@ -120,6 +120,9 @@ func TestJavaAndGoReadTheSame(t *testing.T) {
 	if got != want.String() {
 		t.Errorf("the console consumer printed %q, want %q", got, want.String())
 	}
+	if n, err := c.First(ctx, "words", 99); err != nil || n != 99 {
+		t.Errorf("the console consumer finds %d records of the first 99: %v", n, err)
+	}
 	if n, err := c.Count(ctx, "words", 100); err != nil || n != 100 {
 		t.Errorf("the console consumer finds %d records: %v", n, err)
 	}

@@ -53,9 +53,15 @@ func (c *Cluster) consume(ctx context.Context, topic string, n int, wait time.Du
 	}, args...)...)
 }
 
-// Count returns how many committed records of a topic Java's console consumer
-// finds, each at a place of its own. It expects n and looks for one more, so that
-// too many are found as well as too few.
+// First returns how many of the first n committed records of a topic Java's console
+// consumer finds, each at a place of its own. It does not look for more: where
+// Batches counts what is on the disks there is no need to wait for what does not come.
+func (c *Cluster) First(ctx context.Context, topic string, n int) (int, error) {
+	return c.count(ctx, topic, n, patience)
+}
+
+// Count is First of all records. It expects n and looks for one more, so that too
+// many are found as well as too few, for which it waits.
 func (c *Cluster) Count(ctx context.Context, topic string, n int) (int, error) {
 	found, err := c.count(ctx, topic, n+1, quiet)
 	if err == nil && found < n { // were they late?

@@ -127,7 +127,7 @@ func TestServerHostsSideBySide(t *testing.T) {
 func TestServerComesAndGoes(t *testing.T) {
 	p := newProxy(t, server(t))
 	a, b := join(t, "redis://"+p.l.Addr().String(), "a", false), join(t, "redis://"+p.l.Addr().String(), "b", false)
-	a.b.o.Timeout = 300 * time.Millisecond
+	a.b.o.Timeout = 2 * time.Second
 	for round, bad := range []func(on bool){
 		func(on bool) { p.down.Store(on); p.reset() },
 		func(bool) { p.reset() },
