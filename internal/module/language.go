@@ -114,51 +114,73 @@ const (
 		", or on Debian: apt-get install rustc libstd-rust-dev-wasm32 lld"
 )
 
-// rustc returns the first compiler that has the target: often the one in PATH has
-// it not, and that of the system has.
-func rustc(ctx context.Context) (string, error) {
+// toolsRust are a compiler and the linker that it is told to use.
+type toolsRust struct {
+	rustc  string
+	linker string // "": the one that came with the compiler
+}
+
+// findRust returns the first compiler that has the target and a linker for it:
+// often the one in PATH has not, and that of the system has. Debian's comes
+// without a linker, rustup's with one.
+func findRust(ctx context.Context) (toolsRust, error) {
 	for _, tool := range []string{os.Getenv("RUSTC"), "rustc", "/usr/bin/rustc"} {
 		if tool == "" {
 			continue
 		}
-		root, err := exec.CommandContext(ctx, tool, "--print", "sysroot").Output()
+		out, err := exec.CommandContext(ctx, tool, "--print", "sysroot").Output()
 		if err != nil {
 			continue
 		}
-		lib := filepath.Join(strings.TrimSpace(string(root)), "lib", "rustlib", targetRust, "lib")
-		if _, err := os.Stat(lib); err == nil {
-			return tool, nil
+		lib := filepath.Join(strings.TrimSpace(string(out)), "lib", "rustlib")
+		if _, err := os.Stat(filepath.Join(lib, targetRust, "lib")); err != nil {
+			continue
+		}
+		if linker, ok := linkerRust(lib); ok {
+			return toolsRust{tool, linker}, nil
 		}
 	}
-	return "", fmt.Errorf("%w: install %s", ErrNoCompiler, howRust)
+	return toolsRust{}, fmt.Errorf("%w: install %s", ErrNoCompiler, howRust)
+}
+
+// linkerRust returns the linker for a compiler whose libraries lie in lib.
+func linkerRust(lib string) (linker string, ok bool) {
+	if _, err := exec.LookPath("wasm-ld"); err == nil {
+		return "wasm-ld", true
+	}
+	if _, err := exec.LookPath("rust-lld"); err == nil {
+		return "", true
+	}
+	own, _ := filepath.Glob(filepath.Join(lib, "*", "bin", "rust-lld*")) // the pattern is a good one
+	return "", len(own) > 0
 }
 
 func versionRust(ctx context.Context, _ string) (string, error) {
-	tool, err := rustc(ctx)
+	tools, err := findRust(ctx)
 	if err != nil {
 		return "", err
 	}
-	return versionOf(ctx, howRust, tool)
+	return versionOf(ctx, howRust, tools.rustc)
 }
 
 // buildRust compiles the SDK, then the plugin, without Cargo: neither has
 // dependencies.
 func buildRust(ctx context.Context, g *guest, out string) error {
-	tool, err := rustc(ctx)
+	tools, err := findRust(ctx)
 	if err != nil {
 		return err
 	}
 	flags := []string{"--edition", "2021", "--target", targetRust, "-C", "opt-level=3", "-C", "panic=abort", "--remap-path-prefix", g.dir + "=."}
 	lib := filepath.Join(filepath.Dir(out), "libklamm.rlib")
 	sdk := append(slices.Clone(flags), "--crate-type", "rlib", "--crate-name", "klamm", "-o", lib)
-	if err := compile(ctx, g.dir, tool, append(sdk, filepath.Join(g.sdk, "src", "lib.rs"))...); err != nil {
+	if err := compile(ctx, g.dir, tools.rustc, append(sdk, filepath.Join(g.sdk, "src", "lib.rs"))...); err != nil {
 		return err
 	}
-	if _, err := exec.LookPath("wasm-ld"); err == nil {
-		flags = append(flags, "-C", "linker=wasm-ld") // else the toolchain's own
+	if tools.linker != "" {
+		flags = append(flags, "-C", "linker="+tools.linker)
 	}
 	flags = append(flags, "-C", "lto", "-C", "strip=symbols", "-D", "warnings", "--crate-type", "cdylib", "--crate-name", "plugin", "--extern", "klamm="+lib)
-	return compile(ctx, g.dir, tool, append(flags, "-o", out, g.source)...)
+	return compile(ctx, g.dir, tools.rustc, append(flags, "-o", out, g.source)...)
 }
 
 // ---- AssemblyScript ----

@@ -190,3 +190,34 @@ func sameFolder(t *testing.T, a, b string) bool {
 	}
 	return os.SameFile(x, y)
 }
+
+// A compiler that has the target and no linker builds nothing: Debian's, alone.
+func TestRustWithoutLinker(t *testing.T) {
+	sysroot := folder(t, map[string]string{filepath.Join("lib", "rustlib", targetRust, "lib", "libcore.rlib"): ""})
+	bin := t.TempDir()
+	fake := filepath.Join(bin, "fake-rustc")
+	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho '"+sysroot+"'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command(fake).Run(); err != nil {
+		t.Skip("no shell here to stand in for a compiler:", err)
+	}
+	t.Setenv("RUSTC", fake)
+	t.Setenv("PATH", bin)
+	switch tools, err := findRust(t.Context()); {
+	case err == nil && tools.rustc == fake:
+		t.Errorf("got %+v, want none without a linker", tools)
+	case err != nil && !errors.Is(err, ErrNoCompiler):
+		t.Errorf("got %v, want ErrNoCompiler", err)
+	}
+	own := filepath.Join(sysroot, "lib", "rustlib", "x86_64-unknown-linux-gnu", "bin", "rust-lld")
+	if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if tools, err := findRust(t.Context()); err != nil || tools != (toolsRust{rustc: fake}) {
+		t.Errorf("got %+v, %v; want the compiler with its own linker", tools, err)
+	}
+}
