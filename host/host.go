@@ -68,7 +68,7 @@ func New(cfg Config, opts ...Option) (*Host, error) {
 	if problems := cfg.Check(); problems.Err() != nil {
 		return nil, problems.Err()
 	}
-	return open(context.Background(), cfg, ".", opts)
+	return open(collect(opts).ctx, cfg, ".", opts)
 }
 
 // Load starts a host without brokers, for checking: plugins are loaded and

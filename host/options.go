@@ -20,6 +20,7 @@ type Option func(*options)
 type EmbeddedBroker func(ctx context.Context, cfg *EmbeddedConfig) (addrs []string, stop func() error, err error)
 
 type options struct {
+	ctx          context.Context
 	logger       *slog.Logger
 	embedded     EmbeddedBroker
 	interceptors map[string]any
@@ -29,7 +30,7 @@ type options struct {
 }
 
 func collect(opts []Option) options {
-	o := options{interceptors: map[string]any{}, partitioners: map[string]partitioner.Partitioner{}, backends: map[string]state.Opener{}}
+	o := options{ctx: context.Background(), interceptors: map[string]any{}, partitioners: map[string]partitioner.Partitioner{}, backends: map[string]state.Opener{}}
 	for _, set := range opts {
 		set(&o)
 	}
@@ -45,6 +46,11 @@ func natives(opts []Option) []string {
 // WithLogger sets where the host, and its plugins' log lines, go. Default:
 // nowhere.
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithContext bounds New, as the context of Open does: loading plugins and
+// reaching brokers. Nothing of a host that runs depends on it. Default: no bound
+// but those of the configuration.
+func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
 // WithEmbedded lets bootstrap_servers = ["embedded"] work.
 func WithEmbedded(b EmbeddedBroker) Option { return func(o *options) { o.embedded = b } }

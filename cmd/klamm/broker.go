@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/internal/broker"
 	"github.com/klamm-io/klamm/internal/config"
 )
@@ -34,6 +36,17 @@ in memory unless --data-dir is given. It prints its address on stdout.`,
 }
 
 func (a *app) runBroker(ctx context.Context, cfg config.Embedded) error {
+	if cfg.Partitions < 1 {
+		return usagef("--partitions %d: a topic has at least one", cfg.Partitions)
+	}
+	if _, _, err := net.SplitHostPort(cfg.Listen); err != nil {
+		return usagef("--listen %q is not host:port, such as %q; port 0 is a free one", cfg.Listen, localBroker)
+	}
+	for _, t := range cfg.Topics {
+		if err := klamm.CheckTopic(t); err != nil {
+			return usagef("--topic: %w", err)
+		}
+	}
 	// Metadata requests may create topics here: whoever starts a broker to try
 	// things out wants that, and clients can still ask not to.
 	b, err := broker.Start(ctx, &cfg, broker.Options{Logger: a.quietLogger(config.Log{}), AutoCreateTopics: true})

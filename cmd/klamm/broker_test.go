@@ -68,3 +68,16 @@ func TestBrokerSaysHonestly(t *testing.T) {
 		t.Error("Ctrl-C does not end it")
 	}
 }
+
+func TestBrokerFlags(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--partitions", "0"}, "--partitions 0"},
+		{[]string{"--listen", "here"}, `--listen "here" is not host:port`},
+		{[]string{"--topic", "a/b"}, `"a/b" has '/'`},
+	} {
+		klammRun(t, append([]string{"broker"}, tt.args...)...).want(t, exitUsage).wantTalk(t, tt.want)
+	}
+}

@@ -66,7 +66,7 @@ func (a *app) openClient(ctx context.Context) (*host.Host, error) {
 // openHost starts a host from settings.
 func (a *app) openHost(ctx context.Context, s *settings, log *slog.Logger, more ...host.Option) (*host.Host, error) {
 	s.absolute()
-	options := append([]host.Option{host.WithLogger(log), host.WithEmbedded(embeddedBroker), host.WithStateBackend("redis", redis.Open)}, more...)
+	options := append([]host.Option{host.WithContext(ctx), host.WithLogger(log), host.WithEmbedded(embeddedBroker), host.WithStateBackend("redis", redis.Open)}, more...)
 	h, err := host.New(*s.Config, options...)
 	return h, s.placed(err)
 }

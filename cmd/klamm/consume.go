@@ -43,7 +43,12 @@ on_consume plugins judges them first. Without --group nothing is committed.
   klamm consume orders --offset @-15m --exit-at-end
   klamm consume orders -f '%p@%o %k %v{json}\n' --offset -5 --exit-at-end`,
 		Args: exactly("TOPIC..."), ValidArgsFunction: a.completeTopics,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.consume(cmd.Context(), args, o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if a.json() && cmd.Flags().Changed("format") {
+				return usagef("--format and --output json are two forms; give one")
+			}
+			return a.consume(cmd.Context(), args, o)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.format, "format", "f", `%v\n`, "print each record by this `format`")
@@ -57,6 +62,9 @@ on_consume plugins judges them first. Without --group nothing is committed.
 }
 
 func (a *app) consume(ctx context.Context, topics []string, o consumeOptions) error {
+	if o.number < 0 {
+		return usagef("--number %d: it is how many records to print, 0 for no limit", o.number)
+	}
 	print, err := a.recordPrinter(o.format)
 	if err != nil {
 		return err
@@ -84,7 +92,9 @@ func (a *app) consume(ctx context.Context, topics []string, o consumeOptions) er
 	if errors.Is(err, errEnough) || errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	err = errors.Join(err, out.close())
+	if written := out.close(); !errors.Is(err, written) {
+		err = errors.Join(err, written)
+	}
 	closing, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	err = errors.Join(err, h.Close(closing))

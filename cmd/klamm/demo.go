@@ -68,6 +68,9 @@ func (a *app) runDemo(ctx context.Context, o demoOptions) error {
 	if o.rate < 0 || math.IsNaN(o.rate) {
 		return usagef("--rate %v: it is records per second, 0 for as fast as it goes", o.rate)
 	}
+	if o.length < 0 {
+		return usagef("--for %v: it is how long to go on, 0 until Ctrl-C", o.length)
+	}
 	cfg, problems := config.Parse("demo.toml", []byte(demo.Config()), config.Options{})
 	if err := problems.Err(); err != nil {
 		return err
@@ -77,7 +80,7 @@ func (a *app) runDemo(ctx context.Context, o demoOptions) error {
 		return err
 	}
 	a.say("klamm demo: the broker is embedded and not Apache Kafka; the events are real, their revisions made up")
-	h, err := host.New(*cfg, host.WithLogger(a.demoLogger()), host.WithEmbedded(embeddedBroker))
+	h, err := host.New(*cfg, host.WithContext(ctx), host.WithLogger(a.demoLogger()), host.WithEmbedded(embeddedBroker))
 	if err != nil {
 		return err
 	}

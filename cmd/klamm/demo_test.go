@@ -69,6 +69,7 @@ func TestDemoRedraws(t *testing.T) {
 
 func TestDemoFlags(t *testing.T) {
 	klammRun(t, "demo", "--rate", "-1").want(t, exitUsage).wantTalk(t, "--rate -1")
+	klammRun(t, "demo", "--for", "-1s").want(t, exitUsage).wantTalk(t, "--for -1s")
 	klammRun(t, "demo", "--print-config").want(t, exitOK).wantOut(t, `module = "builtin:dedup"`)
 }
 

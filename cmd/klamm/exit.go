@@ -94,7 +94,13 @@ func (a *app) report(err error) {
 		fmt.Fprintln(a.talk, problems.Summary())
 		return
 	}
-	fmt.Fprintf(a.talk, "%s %s\n", paint(red, "1;31", "klamm:"), strings.TrimSpace(err.Error()))
+	text := strings.TrimSpace(err.Error())
+	if exitCode(err) == exitInterrupted && text != errInterrupted.Error() {
+		// What to do about it is for who had waited longer.
+		fmt.Fprintf(a.talk, "%s %v\n  until then: %s\n", paint(red, "1;31", "klamm:"), errInterrupted, strings.TrimSuffix(text, ": "+errInterrupted.Error()))
+		return
+	}
+	fmt.Fprintf(a.talk, "%s %s\n", paint(red, "1;31", "klamm:"), text)
 	if do := mend(err); do != "" {
 		fmt.Fprintf(a.talk, "  to do: %s\n", do)
 	}

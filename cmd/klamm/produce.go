@@ -71,6 +71,9 @@ type shaper struct {
 }
 
 func (o *produceOptions) shaper(topic string) (*shaper, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	common, err := o.common(topic)
 	if err != nil {
 		return nil, err
@@ -85,6 +88,23 @@ func (o *produceOptions) shaper(topic string) (*shaper, error) {
 		return nil, usagef("--input %q: there are lines and json", o.input)
 	}
 	return s, nil
+}
+
+// check refuses what would be ignored.
+func (o *produceOptions) check() error {
+	switch {
+	case o.partition < -1:
+		return usagef("--partition %d: it is the number of a partition, or -1 for the partitioner's choice", o.partition)
+	case o.input == "json" && o.separator != "":
+		return usagef("--key-separator is for lines of text; with -i json the record names its key")
+	case o.input == "json" && o.nulls:
+		return usagef("--empty-is-null is for lines of text; with -i json null is written null")
+	case o.input != "json" && o.keep:
+		return usagef("--keep-partition needs -i json: lines of text name no partition")
+	case o.keep && o.partition >= 0:
+		return usagef("--keep-partition and --partition %d contradict each other; give one", o.partition)
+	}
+	return nil
 }
 
 func (o *produceOptions) common(topic string) (klamm.Record, error) {
@@ -182,7 +202,7 @@ func (r *produceRun) send(ctx context.Context, p *host.Producer, s *shaper) erro
 		switch {
 		case err == io.EOF:
 			return nil
-		case err != nil && in.err != nil:
+		case errors.As(in.err, new(*recordio.LineError)):
 			return todo(err, "mend the line; %s, so go on with `tail -n +%d`", taken(in.line-1), in.line)
 		case err != nil:
 			return err

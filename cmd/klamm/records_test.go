@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -126,6 +129,11 @@ func TestProduceErrors(t *testing.T) {
 		{"invalid topic", "a\n", []string{"a b"}, exitFailed, []string{"stdin:1:", "invalid topic", "249"}},
 		{"unknown partition", "a\nb\n", []string{"orders", "-p", "99"}, exitFailed, []string{"stdin:1: invalid partition", "stdin:2: invalid partition", "2 of 2 records failed"}},
 		{"too large", strings.Repeat("a", 2<<20) + "\nb\n", []string{"orders"}, exitFailed, []string{"stdin:1:", "record too large", "max_request_size", "in 2  out 1"}},
+		{"partition below -1", "", []string{"orders", "-p", "-5"}, exitUsage, []string{"--partition -5"}},
+		{"separator of JSON", "", []string{"orders", "-i", "json", "-K", ":"}, exitUsage, []string{"--key-separator"}},
+		{"nulls of JSON", "", []string{"orders", "-i", "json", "--empty-is-null"}, exitUsage, []string{"--empty-is-null"}},
+		{"partition of a line", "", []string{"orders", "--keep-partition"}, exitUsage, []string{"--keep-partition needs -i json"}},
+		{"two partitions", "", []string{"orders", "-i", "json", "--keep-partition", "-p", "1"}, exitUsage, []string{"--partition 1 contradict"}},
 		{"unknown input", "", []string{"orders", "-i", "xml"}, exitUsage, []string{`--input "xml"`}},
 		{"bad header", "", []string{"orders", "-H", "x"}, exitUsage, []string{`--header "x": it is name=value`}},
 	}
@@ -140,6 +148,48 @@ func TestProduceErrors(t *testing.T) {
 func TestProduceUnreachable(t *testing.T) {
 	klammIn(t, strings.NewReader("a\n"), "produce", "orders", "-b", "127.0.0.1:1").want(t, exitUnreachable).
 		wantTalk(t, "127.0.0.1:1", "klamm broker")
+}
+
+// TestInterruptedWhileConnecting: Ctrl-C ends the wait for a broker that takes
+// connections and never answers.
+func TestInterruptedWhileConnecting(t *testing.T) {
+	for _, args := range [][]string{{"produce", "orders"}, {"consume", "orders"}, {"run"}, {"topic", "list"}} {
+		t.Run(args[0], func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			go func() {
+				if c, err := l.Accept(); err == nil {
+					defer c.Close()
+					cancel(errInterrupted)
+					<-t.Context().Done()
+				}
+			}()
+			config := filepath.Join(t.TempDir(), "c.toml")
+			text := fmt.Sprintf("[cluster]\nbootstrap_servers = [%q]\ndial_timeout = \"10m\"\n[admin]\nlisten = \"\"\n", l.Addr())
+			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			talk := newOutput()
+			code := run(ctx, append(args, "-c", config), testStreams(strings.NewReader("a\n"), newOutput(), talk))
+			if code != exitInterrupted || !strings.Contains(talk.String(), "klamm: interrupted") {
+				t.Errorf("exit code %d: %s", code, talk)
+			}
+		})
+	}
+}
+
+// TestStdinThatCannotBeRead: what fails is the reading, and no line.
+func TestStdinThatCannotBeRead(t *testing.T) {
+	addr := startBroker(t, "--topic", "orders")
+	stdin := io.MultiReader(strings.NewReader("a\n"), iotest.ErrReader(errors.New("is a directory")))
+	r := klammIn(t, stdin, "produce", "orders", "-b", addr).want(t, exitFailed).wantTalk(t, "stdin: is a directory", "in 1  out 1")
+	if strings.Contains(r.talk, "tail") {
+		t.Errorf("there is no line to mend: %s", r.talk)
+	}
 }
 
 func TestProduceCreates(t *testing.T) {
@@ -285,6 +335,8 @@ func TestConsumeErrors(t *testing.T) {
 		{"bad offset", []string{"orders", "--offset", "yesterday"}, exitUsage, []string{`--offset "yesterday"`}},
 		{"bad format", []string{"orders", "-f", "%q"}, exitUsage, []string{`format "%q"`}},
 		{"unknown partition", []string{"orders", "-p", "9"}, exitFailed, []string{"partition 9"}},
+		{"number below 0", []string{"orders", "-n", "-1"}, exitUsage, []string{"--number -1"}},
+		{"two forms", []string{"orders", "-o", "json", "-f", "%v"}, exitUsage, []string{"--format and --output json"}},
 		{"group and partition", []string{"orders", "-g", "g", "-p", "1"}, exitUsage, []string{"--group"}},
 		{"group and number", []string{"orders", "-g", "g", "--offset", "5"}, exitUsage, []string{"--group"}},
 	}

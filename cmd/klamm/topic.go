@@ -49,6 +49,12 @@ func (a *app) topicCreateCommand() *cobra.Command {
 }
 
 func (a *app) createTopics(ctx context.Context, names []string, plan topicPlan) error {
+	if plan.partitions == 0 || plan.partitions < -1 {
+		return usagef("--partitions %d: a topic has at least one; -1 is the broker's default", plan.partitions)
+	}
+	if plan.replication == 0 || plan.replication < -1 {
+		return usagef("--replication %d: a partition has at least one replica; -1 is the broker's default", plan.replication)
+	}
 	configs := map[string]string{}
 	for _, s := range plan.settings {
 		name, value, ok := strings.Cut(s, "=")

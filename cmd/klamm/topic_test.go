@@ -33,6 +33,8 @@ func TestTopicErrors(t *testing.T) {
 		{"unknown topic", []string{"topic", "describe", "nowhere", "-b", addr}, exitFailed, []string{"nowhere", "klamm topic create"}},
 		{"invalid name", []string{"topic", "create", "a b", "-b", addr}, exitFailed, []string{`"a b"`, "249"}},
 		{"bad setting", []string{"topic", "create", "a", "--set", "x", "-b", addr}, exitUsage, []string{`--set "x": it is name=value`}},
+		{"no partitions", []string{"topic", "create", "a", "--partitions", "0", "-b", addr}, exitUsage, []string{"--partitions 0"}},
+		{"no replicas", []string{"topic", "create", "a", "--replication", "-2", "-b", addr}, exitUsage, []string{"--replication -2"}},
 		{"no broker", []string{"topic", "list", "-b", "127.0.0.1:1"}, exitUnreachable, []string{"127.0.0.1:1", "refused", "klamm broker"}},
 	}
 	for _, tt := range tests {

@@ -149,6 +149,7 @@ func (k *checker) tls(t *TLS) {
 		}
 		return
 	}
+	k.certificates(t)
 	if t.InsecureSkipVerify {
 		k.warn(at("insecure_skip_verify"), "the brokers' certificates are not verified: anybody can pose as one", "use ca_file")
 	}
@@ -163,7 +164,9 @@ func (k *checker) sasl(c *Cluster) {
 	case s.Mechanism == "":
 		return
 	}
-	k.oneOf(at, s.Mechanism, "", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+	if k.oneOf(at, s.Mechanism, "", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"); k.problems.has(at) {
+		return // what it needs is not known
+	}
 	if s.Username == "" {
 		k.problems.missing(path("cluster", "sasl"), "username", fmt.Sprintf("cluster.sasl: %s needs a username", s.Mechanism), "set username")
 	}

@@ -40,12 +40,12 @@ func Load(path string, natives ...string) (*Config, error) {
 func LoadAll(path string, natives ...string) (*Config, *Problems, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("configuration: %w", err)
+		return nil, nil, err
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("configuration: read %q: %w", path, err)
+		return nil, nil, err
 	}
 	c, problems := Parse(path, text, Options{Natives: natives})
 	if info, err := file.Stat(); err == nil && c != nil && info.Mode().Perm()&0o077 != 0 {
@@ -70,12 +70,32 @@ func Parse(path string, text []byte, o Options) (*Config, *Problems) {
 	c.Source, c.Natives = source, o.Natives
 	d := &decoder{source: source, expander: o.expander(path), problems: problems, config: &c}
 	d.table(nil, tree, reflect.ValueOf(&c).Elem())
+	c.anchor(filepath.Dir(path))
 	c.check(problems)
 	if problems.Errors() > 0 {
 		return nil, problems
 	}
 	c.ApplyDefaults()
 	return &c, problems
+}
+
+// anchor makes relative paths start at the configuration's folder. Those of
+// modules and state files stay as they are written: the host anchors them.
+func (c *Config) anchor(dir string) {
+	t := &c.Cluster.TLS
+	for _, p := range []*string{&t.CAFile, &t.CertFile, &t.KeyFile, &c.Cluster.Embedded.DataDir, &c.Plugins.CacheDir} {
+		*p = under(dir, *p)
+	}
+	if socket, ok := strings.CutPrefix(c.Admin.Listen, "unix:"); ok {
+		c.Admin.Listen = "unix:" + under(dir, socket)
+	}
+}
+
+func under(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
 }
 
 func (o Options) expander(path string) *expander {

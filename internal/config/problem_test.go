@@ -209,6 +209,31 @@ c.toml:2:11: error: cluster.tls.ca_file is given, but TLS is off
   |
 2 | ca_file = "c.pem"
   |           ^^^^^^^ set enabled = true in [cluster.tls]`},
+		{"no such authority", "[cluster.tls]\nenabled = true\nca_file = \"nowhere.pem\"\n", `
+c.toml:3:11: error: cluster.tls.ca_file: file "nowhere.pem" does not exist
+  |
+3 | ca_file = "nowhere.pem"
+  |           ^^^^^^^^^^^^^ relative paths start at the folder of the configuration`},
+		{"an authority that is none", "[cluster.tls]\nenabled = true\nca_file = \"check_tls.go\"\n", `
+c.toml:3:11: error: cluster.tls.ca_file: file "check_tls.go" holds no certificate in PEM form
+  |
+3 | ca_file = "check_tls.go"
+  |           ^^^^^^^^^^^^^^ it begins with -----BEGIN CERTIFICATE-----`},
+		{"no certificate and no key", "[cluster.tls]\nenabled = true\ncert_file = \"nowhere.pem\"\nkey_file = \"check_tls.go\"\n", `
+c.toml:3:13: error: cluster.tls.cert_file: file "nowhere.pem" does not exist
+  |
+3 | cert_file = "nowhere.pem"
+  |             ^^^^^^^^^^^^^ relative paths start at the folder of the configuration`},
+		{"a pair that is none", "[cluster.tls]\nenabled = true\ncert_file = \"check_tls.go\"\nkey_file = \"check_tls.go\"\n", `
+c.toml:3:13: error: cluster.tls.cert_file: file "check_tls.go" with key_file "check_tls.go": tls: failed to find any PEM data in certificate input
+  |
+3 | cert_file = "check_tls.go"
+  |             ^^^^^^^^^^^^^^ both are PEM, the key that of the certificate`},
+		{"an unknown mechanism", "[cluster.sasl]\nmechanism = \"KERBEROS\"\n", `
+c.toml:2:13: error: cluster.sasl.mechanism: "KERBEROS" is none of "", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"
+  |
+2 | mechanism = "KERBEROS"
+  |             ^^^^^^^^^^`},
 		{"credentials without a mechanism", "[cluster.sasl]\nusername = \"u\"\npassword = \"p\"\n", `
 c.toml:1:1: error: cluster.sasl has credentials and no mechanism
   |

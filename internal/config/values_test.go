@@ -513,3 +513,32 @@ func TestDeepNestingIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestPathsStartAtTheFile: a file's relative paths mean the same from wherever
+// it is read.
+func TestPathsStartAtTheFile(t *testing.T) {
+	dir := t.TempDir()
+	pem := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(pem, []byte("no PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := "[cluster.tls]\nenabled = true\nca_file = \"ca.pem\"\n"
+	if _, problems := Parse(filepath.Join(dir, "c.toml"), []byte(text), Options{}); !strings.Contains(problems.Error(), "holds no certificate") {
+		t.Errorf("the file beside the configuration is not found: %v", problems)
+	}
+	text = "[cluster.embedded]\ndata_dir = \"data\"\n[plugins]\ncache_dir = \"/cache\"\n[admin]\nlisten = \"unix:run/klamm.sock\"\n"
+	c, problems := Parse(filepath.Join(dir, "c.toml"), []byte(text), Options{})
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ key, got, want string }{
+		{"data_dir", c.Cluster.Embedded.DataDir, filepath.Join(dir, "data")},
+		{"cache_dir, absolute", c.Plugins.CacheDir, "/cache"},
+		{"listen", c.Admin.Listen, "unix:" + filepath.Join(dir, "run/klamm.sock")},
+		{"ca_file, not given", c.Cluster.TLS.CAFile, ""},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.key, tt.got, tt.want)
+		}
+	}
+}

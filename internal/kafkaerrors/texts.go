@@ -50,7 +50,7 @@ var texts = map[klamm.Code]text{
 	klamm.CodeIllegalSaslState:                       {Configuration, "a request came at the wrong moment of the login", "report it: it is a client's bug", ""},
 	klamm.CodeUnsupportedVersion:                     {Fatal, "the broker does not know that version of the request", "upgrade the older of the two", "fails what is buffered and later records at once"},
 	klamm.CodeTopicAlreadyExists:                     {Application, "the topic exists", "use it, or another name", ""},
-	klamm.CodeInvalidPartitions:                      {Configuration, "the number of partitions is not valid, or smaller than now", "partitions can only be added", ""},
+	klamm.CodeInvalidPartitions:                      {Configuration, "the number of partitions is not valid, or smaller than now", "ask for one or more; to a topic that exists partitions can only be added", ""},
 	klamm.CodeInvalidReplicationFactor:               {Configuration, "the replication factor is not valid or larger than the number of brokers", "choose one from 1 to the number of brokers", ""},
 	klamm.CodeInvalidReplicaAssignment:               {Configuration, "the replica assignment is not valid", "name live brokers, each once", ""},
 	klamm.CodeInvalidConfig:                          {Configuration, "a topic or broker setting is not valid", "look at the message beside the code", ""},
