@@ -331,12 +331,6 @@ func (b *fileBucket) refusal() error {
 	return b.f.refusal()
 }
 
-func (b *fileBucket) warm(slots []uint32) {
-	b.f.mu.Lock()
-	defer b.f.mu.Unlock()
-	b.mem.warm(slots)
-}
-
 func (b *fileBucket) confirm(fl *flight, topic string, nowMS int64, all []confirmation) {
 	f := b.f
 	f.mu.Lock()

@@ -12,8 +12,6 @@ type holder interface {
 	// findAt is Find for the id of a slot that the index has and that is not
 	// pending.
 	findAt(slot uint32, nowMS int64) (Position, bool, error)
-	// warm reads slots ahead that findAt is about to look at, 0 for none.
-	warm(slots []uint32)
 	// confirm is Remember for the ids of claims, one after the other. They keep
 	// their places, the claims do not.
 	confirm(f *flight, topic string, nowMS int64, all []confirmation)

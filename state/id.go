@@ -51,21 +51,6 @@ func (s *scope) hash(b []byte) (id ID) {
 	return id
 }
 
-// hashAll makes the keys of claims.
-func (s *scopes) hashAll(asked []Asked) {
-	var sc *scope
-	var topic string
-	for i := range asked {
-		a := &asked[i]
-		if sc == nil || a.Topic != topic {
-			sc, topic = s.of(a.Topic), a.Topic
-		}
-		if sc.brief == nil || !sc.brief.hash(a.ID, &a.key) {
-			a.key = sc.key.hash(a.ID)
-		}
-	}
-}
-
 // of returns the scope of a topic.
 func (s *scopes) of(topic string) *scope {
 	if !s.byTopic {

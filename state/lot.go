@@ -9,18 +9,29 @@ const lotMax = 256
 // once: the processor has many readings under way when none hangs on another.
 type lot struct {
 	owners [lotMax]uint32
-	later  [lotMax]uint8  // claims that are not new at a glance
-	likely [lotMax]uint32 // what they may have met
+	later  [lotMax]uint8 // claims that are not new at a glance
 	ids    [lotMax]*ID
 	read   uint32 // kept so that the compiler keeps the readings
 }
 
-// warm reads what claims of the ids will look at.
-func (l *lot) warm(s *Space, asked []Asked) {
-	f, read := &s.l.flight, uint32(0)
+// hashAll makes the keys of claims, and has the processor read what they will look
+// at: while it waits for that of one, the next keys are made.
+func (l *lot) hashAll(s *Space, asked []Asked) {
+	var sc *scope
+	var topic string
+	var lines ahead
 	for i := range asked {
-		read += s.ids.look(&asked[i].key)
+		a := &asked[i]
+		if sc == nil || a.Topic != topic {
+			sc, topic = s.scopes.of(a.Topic), a.Topic
+		}
+		if sc.brief == nil || !sc.brief.hash(a.ID, &a.key) {
+			a.key = sc.key.hash(a.ID)
+		}
+		lines.line(s.ids.lineOf(&a.key))
 	}
+	lines.rest()
+	f, read := &s.l.flight, uint32(0)
 	for i := range asked {
 		read += *f.headOfRef(asked[i].Owner)
 	}
@@ -47,7 +58,7 @@ func (l *lot) slots(f *flight, refs []Ref) []uint32 {
 // that have none, and reads the lines of their claims: of the first one, which
 // most have alone.
 func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
-	f, read := &ledger.flight, uint32(0)
+	f := &ledger.flight
 	owners := l.slots(f, refs)
 	n, space := 0, uint32(0)
 	for _, o := range owners {
@@ -62,10 +73,11 @@ func (l *lot) find(ledger *Ledger, refs []Ref) []uint32 {
 	}
 	if n > 0 {
 		ids := ledger.spaces[space].ids
+		var lines ahead
 		for _, id := range l.ids[:n] {
-			read += ids.look(id)
+			lines.line(ids.lineOf(id))
 		}
+		lines.rest()
 	}
-	l.read = read
 	return owners
 }

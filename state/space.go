@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 )
 
 // SpaceOptions are a plugin's own settings at a state.
@@ -88,7 +89,6 @@ type Met struct {
 // answers into asked. It appends what they met to met and returns it. Behind the
 // first Refused all are.
 func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, met []Met) []Met {
-	s.scopes.hashAll(asked)
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
 	for first := 0; first < len(asked); first += lotMax {
@@ -103,7 +103,7 @@ func (s *Space) ClaimAll(asked []Asked, ttl time.Duration, met []Met) []Met {
 // claimLot makes the claims of one lot, from the first one on.
 func (s *Space) claimLot(asked []Asked, first int, ttl time.Duration, met []Met) (_ []Met, refused bool) {
 	lot := asked[first:min(first+lotMax, len(asked))]
-	s.l.lot.warm(s, lot)
+	s.l.lot.hashAll(s, lot)
 	f := &s.l.flight
 	began := f.order
 	others := s.claimNew(lot, ttl)
@@ -135,6 +135,7 @@ func (s *Space) claimNew(lot []Asked, ttl time.Duration) (others []uint8) {
 	knows := s.holder != nil && !l.closed && s.holder.refusal() == nil
 	lifetime := s.lifetime(ttl, 0)
 	began := f.order
+	var lines ahead
 	for i := range lot {
 		q := &lot[i]
 		c := f.nextClaim()
@@ -149,14 +150,16 @@ func (s *Space) claimNew(lot []Asked, ttl time.Duration) (others []uint8) {
 				q.Code, q.Fresh = New, true
 				continue
 			}
-			l.lot.likely[len(others)] = likely
+			if likely != 0 {
+				met := unsafe.Pointer(s.ids.idOf(likely))
+				lines.line(met)
+				lines.line(unsafe.Add(met, entryEnd)) // it may be on two
+			}
 		}
 		q.Code, q.Fresh = 0, false
 		others = append(others, uint8(i))
 	}
-	if knows {
-		s.holder.warm(l.lot.likely[:len(others)])
-	}
+	lines.rest()
 	f.order = began + uint32(len(lot))
 	fresh := len(lot) - len(others)
 	s.claims += uint64(fresh)

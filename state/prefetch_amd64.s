@@ -1,0 +1,22 @@
+#include "textflag.h"
+
+// func prefetch(at *[8]unsafe.Pointer)
+TEXT ·prefetch(SB), NOSPLIT, $0-8
+	MOVQ at+0(FP), AX
+	MOVQ 0(AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 24(AX), SI
+	PREFETCHT0 (CX)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (SI)
+	MOVQ 32(AX), CX
+	MOVQ 40(AX), DX
+	MOVQ 48(AX), BX
+	MOVQ 56(AX), SI
+	PREFETCHT0 (CX)
+	PREFETCHT0 (DX)
+	PREFETCHT0 (BX)
+	PREFETCHT0 (SI)
+	RET
