@@ -75,6 +75,7 @@ func TestGuestIsSwapped(t *testing.T) {
 // guestScene is scene for the sieve: what goes wrong with a record stands in its
 // value.
 type guestScene struct {
+	sieve  sieveOptions
 	keys   []byte
 	faults []byte // 'v' is none
 	policy Policy
@@ -87,7 +88,7 @@ func (s guestScene) expected() []klamm.Outcome {
 		switch {
 		case s.faults[i] != 'v':
 			out[i] = map[Policy]klamm.Outcome{Fail: klamm.Failed, Pass: klamm.InFlight, Drop: klamm.Dropped, DeadLetter: klamm.DeadLettered}[s.policy]
-			if s.policy == Pass && s.faults[i] != 'T' {
+			if s.policy == Pass && (s.sieve.lot || s.faults[i] != 'T') {
 				owned[k] = true
 			}
 		case owned[k]:
@@ -138,15 +139,30 @@ func (s guestScene) check(t testing.TB, p *runtime.Plugin) {
 	finish(t, ledger, b)
 }
 
+// sieves are the kinds of sieve that faults are tried with. The edits of the last
+// two fill the modification area after some records.
+var sieves = []sieveOptions{{}, {lot: true}, {edit: 100_000}, {edit: 100_000, lot: true}}
+
+// faultySieves are plugins of all kinds.
+func faultySieves(t *testing.T) map[sieveOptions]*runtime.Plugin {
+	e, plugins := engineOf(t), map[sieveOptions]*runtime.Plugin{}
+	for _, o := range sieves {
+		plugins[o] = pluginOf(t, e, "sieve", sieve(o))
+	}
+	return plugins
+}
+
 func TestGuestFaultAtEveryRecord(t *testing.T) {
-	p := pluginOf(t, engineOf(t), "sieve", sieve(sieveOptions{}))
+	plugins := faultySieves(t)
 	for n := 1; n <= 6; n++ {
 		for at := range n {
 			for _, fault := range []byte("TUE") {
 				for policy := Fail; policy <= DeadLetter; policy++ {
-					s := guestScene{keys: []byte("abacab")[:n], faults: []byte("vvvvvv")[:n], policy: policy}
-					s.faults[at] = fault
-					s.check(t, p)
+					for _, o := range sieves {
+						s := guestScene{sieve: o, keys: []byte("abacab")[:n], faults: []byte("vvvvvv")[:n], policy: policy}
+						s.faults[at] = fault
+						s.check(t, plugins[o])
+					}
 				}
 			}
 		}
@@ -154,16 +170,17 @@ func TestGuestFaultAtEveryRecord(t *testing.T) {
 }
 
 func TestGuestFaultsProperty(t *testing.T) {
-	p := pluginOf(t, engineOf(t), "sieve", sieve(sieveOptions{}))
+	plugins := faultySieves(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 40).Draw(rt, "records")
 		s := guestScene{
+			sieve:  rapid.SampledFrom(sieves).Draw(rt, "sieve"),
 			keys:   rapid.SliceOfN(rapid.ByteRange('a', 'h'), n, n).Draw(rt, "keys"),
 			faults: rapid.SliceOfN(rapid.SampledFrom([]byte("vvvvvvvvvvvvvvvvvTUE")), n, n).Draw(rt, "faults"),
 			policy: Policy(rapid.IntRange(0, 3).Draw(rt, "policy")),
 		}
 		var failed failures
-		s.check(&failed, p)
+		s.check(&failed, plugins[s.sieve])
 		failed.end(rt)
 	})
 }

@@ -30,9 +30,6 @@ func (f failing) String() string {
 	return [...]string{"trap before claim", "trap after claim", "trap at end", "named", "guest error"}[f]
 }
 
-// reserves says whether a culprit that is judged alone reserves its id.
-func (f failing) reserves() bool { return f != trapBeforeClaim }
-
 func (f failing) error(c *fakeCall, i int, claimed bool, bad func(i int) bool) error {
 	atEnd := f >= trapAtEnd
 	switch {
@@ -64,14 +61,18 @@ type scene struct {
 	bad    []bool
 	policy Policy
 	how    failing
+	lot    bool // the ids of a block are claimed together
 	room   int
 	limit  int // records of a block
 	split  int // records before it are in a batch of their own; 0 is one batch
 }
 
 func (s scene) String() string {
-	return fmt.Sprintf("keys %s bad %v policy %s, %s, room %d, limit %d, split %d", s.keys, s.bad, s.policy, s.how, s.room, s.limit, s.split)
+	return fmt.Sprintf("keys %s bad %v policy %s, %s, lot %t, room %d, limit %d, split %d", s.keys, s.bad, s.policy, s.how, s.lot, s.room, s.limit, s.split)
 }
+
+// reserves says whether a culprit that is judged alone reserves its id.
+func (s scene) reserves() bool { return s.lot || s.how != trapBeforeClaim }
 
 // expected judges the records one by one, as if each were alone in its call.
 func (s scene) expected() []klamm.Outcome {
@@ -81,7 +82,7 @@ func (s scene) expected() []klamm.Outcome {
 		switch {
 		case s.bad[i]:
 			out[i] = map[Policy]klamm.Outcome{Fail: klamm.Failed, Pass: klamm.InFlight, Drop: klamm.Dropped, DeadLetter: klamm.DeadLettered}[s.policy]
-			if s.policy == Pass && s.how.reserves() {
+			if s.policy == Pass && s.reserves() {
 				owned[k] = true
 			}
 		case owned[k]:
@@ -97,7 +98,7 @@ func (s scene) check(t testing.TB) {
 	t.Helper()
 	ledger, space := spaceOf(t, "dedup")
 	d := newDedup()
-	d.room = s.room
+	d.room, d.lot = s.room, s.lot
 	bad := map[string]bool{}
 	d.fault = func(c *fakeCall, i int, claimed bool) error {
 		return s.how.error(c, i, claimed, func(j int) bool { return bad[string(c.host.Value(j))] })
@@ -196,7 +197,7 @@ func (s scene) ends(t testing.TB, done map[uint64]klamm.Outcome, b *Batch) {
 		if !ok || o == klamm.InFlight {
 			t.Errorf("%s:\nrecord %d has no end: %s", s, i, o)
 		}
-		if o == klamm.Written && !(s.bad[i] && !s.how.reserves()) {
+		if o == klamm.Written && !(s.bad[i] && !s.reserves()) {
 			written[s.keys[i]]++
 		}
 	}
@@ -216,14 +217,16 @@ func TestFaultAtEveryRecord(t *testing.T) {
 		for at := range n {
 			for policy := Fail; policy <= DeadLetter; policy++ {
 				for how := range failingEnd {
-					s := scene{keys: make([]byte, n), bad: make([]bool, n), policy: policy, how: how, limit: abi.BatchMax}
-					for i := range s.keys {
-						s.keys[i] = 'a' + byte(random.IntN(3))
-					}
-					s.bad[at] = true
-					s.check(t)
-					if t.Failed() {
-						return
+					for _, lot := range []bool{false, true} {
+						s := scene{keys: make([]byte, n), bad: make([]bool, n), policy: policy, how: how, lot: lot, limit: abi.BatchMax}
+						for i := range s.keys {
+							s.keys[i] = 'a' + byte(random.IntN(3))
+						}
+						s.bad[at] = true
+						s.check(t)
+						if t.Failed() {
+							return
+						}
 					}
 				}
 			}
@@ -235,8 +238,10 @@ func TestFaultAtEveryRecord(t *testing.T) {
 func TestPartialAtEveryRecord(t *testing.T) {
 	for n := 1; n <= 12; n++ {
 		for room := 1; room <= n; room++ {
-			s := scene{keys: []byte("abacabcadabc")[:n], bad: make([]bool, n), room: room, limit: abi.BatchMax}
-			s.check(t)
+			for _, lot := range []bool{false, true} {
+				s := scene{keys: []byte("abacabcadabc")[:n], bad: make([]bool, n), lot: lot, room: room, limit: abi.BatchMax}
+				s.check(t)
+			}
 		}
 	}
 }
@@ -249,6 +254,7 @@ func TestFaultsProperty(t *testing.T) {
 			bad:    make([]bool, n),
 			policy: Policy(rapid.IntRange(0, 3).Draw(rt, "policy")),
 			how:    failing(rapid.IntRange(0, int(failingEnd)-1).Draw(rt, "how")),
+			lot:    rapid.Bool().Draw(rt, "lot"),
 			room:   rapid.IntRange(0, n).Draw(rt, "room"),
 			limit:  rapid.IntRange(1, 64).Draw(rt, "limit"),
 			split:  rapid.IntRange(0, n).Draw(rt, "split"),

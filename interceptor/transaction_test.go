@@ -24,6 +24,9 @@ type dedup struct {
 	fault func(c *fakeCall, i int, claimed bool) error
 	// room is how many records a call has room for; 0 is all.
 	room int
+	// lot has the keys of a block claimed together, as ClaimKeys does, before the
+	// first fault.
+	lot bool
 }
 
 func newDedup() *dedup {
@@ -49,11 +52,15 @@ func (d *dedup) link(t testing.TB, name string, space *state.Space) Link {
 }
 
 func (d *dedup) judgeAll(c *fakeCall) error {
+	var fresh [abi.BatchMax / 8]byte
+	if d.lot {
+		c.host.(runtime.KeyClaimer).ClaimKeys(c.b, 60_000, fresh[:])
+	}
 	for i := range c.b.Len() {
 		if err := d.ask(c, i, false); err != nil {
 			return err
 		}
-		d.one(c, i)
+		d.one(c, i, fresh[i/8]>>(i%8)&1 != 0)
 		if err := d.ask(c, i, true); err != nil {
 			return err
 		}
@@ -71,12 +78,15 @@ func (d *dedup) ask(c *fakeCall, i int, claimed bool) error {
 	return d.fault(c, i, claimed)
 }
 
-func (d *dedup) one(c *fakeCall, i int) {
+func (d *dedup) one(c *fakeCall, i int, fresh bool) {
 	key := c.b.Key(i)
 	if err := c.host.StatePut([]byte("last"), key, 0); err != nil {
 		panic(err)
 	}
-	if c.host.Claim(i, key, 60_000) == abi.ClaimNew {
+	if !d.lot {
+		fresh = c.host.Claim(i, key, 60_000) == abi.ClaimNew
+	}
+	if fresh {
 		c.edit(i, runtime.Edit{Op: abi.OpAddHeader, Key: []byte("first"), Value: key})
 		return
 	}

@@ -25,6 +25,7 @@ const (
 	opElse        = 0x05
 	opEnd         = 0x0b
 	opReturn      = 0x0f
+	opDrop        = 0x1a
 	opEq          = 0x46
 	opGtU         = 0x4b
 	opGeU         = 0x4f
@@ -95,9 +96,14 @@ const (
 	locals = failed + 1 - index
 )
 
+// sieveMask is where a sieve has the answers of claim_batch put, behind the name
+// of its metric.
+const sieveMask = 64
+
 // sieveOptions choose what the guest does with records that it passes.
 type sieveOptions struct {
-	edit int // bytes of the value that it sets; 0 passes
+	edit int  // bytes of the value that it sets; 0 passes
+	lot  bool // all keys are claimed together, before anything else
 }
 
 // sieve is a plugin that drops records whose key it has seen and counts them.
@@ -106,6 +112,9 @@ type sieveOptions struct {
 func sieve(o sieveOptions) []byte {
 	m := module{}
 	claim := m.imports("claim", []byte{i32, i32, i32, i64}, []byte{i32})
+	if o.lot {
+		claim = m.imports("claim_batch", []byte{i32, i64}, []byte{i32})
+	}
 	add := m.imports("metric_add", []byte{i32, i64}, nil)
 	def := m.imports("metric_def", []byte{i32, i32, i32}, []byte{i32})
 	m.function(abi.ExportMarker, nil, nil, 0, nil)
@@ -133,7 +142,7 @@ func sieveInit(def int) (o ops) {
 	o.num(8) // the name's address
 	o.num(int64(len("dropped_total")))
 	o.call(def)
-	o.op(0x1a) // drop
+	o.op(opDrop)
 	fields := [abi.HookCount]abi.Fields{
 		abi.OnSend: abi.FieldKey | abi.FieldValue, abi.OnConsume: abi.FieldKey | abi.FieldValue, abi.OnAcknowledgement: 0,
 	}
@@ -156,6 +165,12 @@ func sieveAck(add int) (o ops) {
 }
 
 func sieveSend(opt sieveOptions, claim, add int) (o ops) {
+	if opt.lot {
+		o.num(sieveMask)
+		o.num64(60_000)
+		o.call(claim)
+		o.op(opDrop)
+	}
 	o.inRecord(blk, abi.BatchVerdictOff)
 	o.set(verdict)
 	o.inRecord(blk, abi.BatchRecOff)
@@ -170,12 +185,7 @@ func sieveSend(opt sieveOptions, claim, add int) (o ops) {
 	o.load8(0)
 	o.set(first)
 	o.trapOn('T')
-	o.get(index)
-	o.inRecord(at, abi.RecKeyOff)
-	o.get(at)
-	o.load(abi.RecKeyLen)
-	o.num64(60_000)
-	o.call(claim)
+	o.claimed(opt, claim)
 	o.set(answer)
 	o.trapOn('U')
 	o.when('E', func() { o.num(1); o.set(failed) })
@@ -204,6 +214,28 @@ func sieveSend(opt sieveOptions, claim, add int) (o ops) {
 	o.get(used)
 	o.op(opExtend, opOr64)
 	return o
+}
+
+// claimed pushes abi.ClaimNew where the record at index has its key, and another
+// number where it has not.
+func (o *ops) claimed(opt sieveOptions, claim int) {
+	o.get(index)
+	if opt.lot {
+		o.num(3)
+		o.op(opShrU)
+		o.load8(sieveMask)
+		o.get(index)
+		o.num(7)
+		o.op(opAnd, opShrU)
+		o.num(int64(abi.ClaimNew))
+		o.op(opAnd)
+		return
+	}
+	o.inRecord(at, abi.RecKeyOff)
+	o.get(at)
+	o.load(abi.RecKeyLen)
+	o.num64(60_000)
+	o.call(claim)
 }
 
 func (o *ops) when(c byte, then func()) {
