@@ -85,7 +85,7 @@ type ChainSeat struct {
 // ChainSeat opens a seat at a chain of the configuration.
 func (h *Host) ChainSeat(ctx context.Context, chain string) (*ChainSeat, error) {
 	if h.producer == nil {
-		return nil, fmt.Errorf("chain %q: host %w", chain, klamm.ErrClosed)
+		return nil, fmt.Errorf("chain %q: %w", chain, errNoProducer)
 	}
 	run := h.chains.named[chain]
 	if run == nil {
@@ -279,7 +279,7 @@ type PartitionerSeat struct {
 // name: a plugin, a native one, or one of Klamm's own.
 func (h *Host) PartitionerSeat(ctx context.Context, name string) (*PartitionerSeat, error) {
 	if h.producer == nil {
-		return nil, fmt.Errorf("partitioner %q: host %w", name, klamm.ErrClosed)
+		return nil, fmt.Errorf("partitioner %q: %w", name, errNoProducer)
 	}
 	view := h
 	if _, ok := h.cfg.Chain[name]; !ok {

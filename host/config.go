@@ -2,8 +2,15 @@ package host
 
 import "github.com/klamm-io/klamm/internal/config"
 
-// The configuration in Go is the configuration in TOML: each struct mirrors
-// one table of config.toml, and zero values stand for the documented defaults.
+// The configuration in Go is the configuration in TOML: each struct mirrors one
+// table of config.toml, in which every key is explained, and a field has the
+// name of its key without unit: linger_ms is Linger. The fields are shown by
+//
+//	go doc github.com/klamm-io/klamm/internal/config.Producer
+//
+// and alike for Cluster, Consumer, Plugin, Chain, Pipeline and State. Zero values
+// stand for the documented defaults, also where zero is a setting of its own:
+// for acks = 0, or a linger of 0, start from DefaultConfig.
 type (
 	Config         = config.Config
 	HostConfig     = config.Host
@@ -20,7 +27,31 @@ type (
 	PipelineConfig = config.Pipeline
 	StateConfig    = config.State
 
+	// Duration is a time.Duration.
 	Duration = config.Duration
-	Size     = config.Size
-	Secret   = config.Secret
+	// Size is in bytes.
+	Size = config.Size
+	// Secret is a string that is redacted wherever it is printed.
+	Secret = config.Secret
+
+	Acks        = config.Acks
+	Compression = config.Compression
 )
+
+// Settings that are no words. Those that are words in TOML are the same words in
+// Go: OnError: "drop", Guarantee: "exactly_once", AutoOffsetReset: "latest".
+const (
+	AcksAll    = config.AcksAll // of all replicas in sync; the default
+	AcksLeader = config.AcksLeader
+	AcksNone   = config.AcksNone // see DefaultConfig
+
+	CompressionNone   = config.CompressionNone // the default
+	CompressionGzip   = config.CompressionGzip
+	CompressionSnappy = config.CompressionSnappy
+	CompressionLZ4    = config.CompressionLZ4
+	CompressionZstd   = config.CompressionZstd
+)
+
+// DefaultConfig returns a configuration in which every setting has its default,
+// on the embedded broker. What is changed in it stays as it is, zeros included.
+func DefaultConfig() Config { return config.Default() }

@@ -62,6 +62,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
 
 // New starts a host from a configuration that was built in Go. Zero values
 // stand for the defaults; relative module paths start at the working directory.
+// It reports every mistake at once, by the names that keys have in TOML.
 func New(cfg Config, opts ...Option) (*Host, error) {
 	cfg.Natives = natives(opts)
 	cfg.ApplyDefaults()
@@ -139,10 +140,15 @@ func (h *Host) connect(ctx context.Context) error {
 	return err
 }
 
-// Producer returns the host's producer.
+// errNoProducer is the error of who wants to send with a host that cannot.
+var errNoProducer = errors.New("the host has no producer: it was made by Load or Connect, which start none; use Open or New")
+
+// Producer returns the host's producer. A host that was only loaded (Load) or
+// connected (Connect) has none. After Close it is still returned, and refuses
+// records with klamm.ErrClosed.
 func (h *Host) Producer() (*Producer, error) {
 	if h.producer == nil {
-		return nil, fmt.Errorf("host %w", klamm.ErrClosed)
+		return nil, errNoProducer
 	}
 	return h.producer, nil
 }

@@ -9,6 +9,8 @@ import (
 func (k *checker) producer() {
 	p := &k.Producer
 	at := func(key string) []string { return path("producer", key) }
+	k.oneOf(at("acks"), p.Acks.String(), acksWords...)
+	k.oneOf(at("compression_type"), p.Compression.String(), compressionNames...)
 	between(k, at("max_in_flight_requests_per_connection"), p.MaxInFlight, 1, math.MaxInt32)
 	between(k, at("retries"), p.Retries, 0, math.MaxInt32)
 	between(k, at("linger_ms"), p.Linger, 0, seconds(3600))

@@ -241,8 +241,10 @@ func (p *Problems) Render(w io.Writer, colour bool) {
 }
 
 func (p *Problems) render(w io.Writer, q Problem, lines map[int]string, colour bool) {
-	where := pathName(q.Path)
-	if p.source != nil {
+	where, what := pathName(q.Path), q.What
+	if p.source == nil {
+		what = strings.TrimPrefix(what, where+": ") // it is not said twice
+	} else {
 		where = p.source.Path
 		if q.Place.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", p.source.Path, q.Place.Line, q.Place.Col)
@@ -251,14 +253,14 @@ func (p *Problems) render(w io.Writer, q Problem, lines map[int]string, colour b
 	if where != "" {
 		where += ": "
 	}
-	fmt.Fprintf(w, "%s%s %s\n", where, paint(q.Severity, q.Severity.String()+":", colour), q.What)
+	fmt.Fprintf(w, "%s%s %s\n", where, paint(q.Severity, q.Severity.String()+":", colour), what)
 	suggestion := ""
 	if q.Suggestion != "" {
 		suggestion = " " + q.Suggestion
 	}
 	if p.source == nil || q.Place.Line == 0 {
 		if suggestion != "" {
-			fmt.Fprintf(w, "  %s\n", suggestion)
+			fmt.Fprintf(w, " %s\n", suggestion)
 		}
 		return
 	}

@@ -406,9 +406,9 @@ func TestProblemsWithoutAFile(t *testing.T) {
 	c.Producer.Acks = AcksLeader
 	got := c.Check().Error()
 	want := `chain.c.on_send[0]: error: chain "c": no plugin named "gone"
-   add [plugin.gone]
+  add [plugin.gone]
 producer.acks: warning: acks = "1" turns idempotence off: retries may double or reorder records
-   it needs acks = "all"; write enable_idempotence = false to say that you know`
+  it needs acks = "all"; write enable_idempotence = false to say that you know`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -162,6 +162,8 @@ const (
 	AcksLeader Acks = 1
 )
 
+var acksWords = []string{"all", "1", "0"}
+
 // UnmarshalText reads "all" (or -1), 0 and 1.
 func (a *Acks) UnmarshalText(text []byte) error {
 	switch s := string(text); s {
