@@ -4,7 +4,10 @@
 // It imports nothing else of Klamm's.
 package klamm
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Record is a Kafka record on its way to a topic, or one read from it.
 //
@@ -64,6 +67,19 @@ func (t Target) Partition() (int32, bool) {
 type TopicPartition struct {
 	Topic     string
 	Partition int32
+}
+
+// Position is where a record stands in Kafka. Partition and Offset are
+// NoPartition and NoOffset where they are not known.
+type Position struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// String returns topic/partition/offset.
+func (p Position) String() string {
+	return fmt.Sprintf("%s/%d/%d", p.Topic, p.Partition, p.Offset)
 }
 
 // NoPartition and NoOffset stand in results and acknowledgements where there is

@@ -54,6 +54,11 @@ type Result struct {
 	Plugin string
 	Reason string
 
+	// DuplicateOf is the record that this one duplicates: set with Dropped where a
+	// plugin dropped it for an id that is remembered, and it is known where the
+	// record with that id stands. Its Offset is NoOffset with acks=0.
+	DuplicateOf *Position
+
 	// Err is set when Outcome is Failed, and only then.
 	Err error
 }

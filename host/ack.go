@@ -116,7 +116,18 @@ func waiterEnd(sl *slot, r state.Resolution) completed {
 	return completed{slot: sl, result: klamm.Result{
 		Outcome: r.Outcome, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err,
 		Topic: sl.seen().topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
+		DuplicateOf: duplicateOf(r.Outcome, &r.At),
 	}}
+}
+
+// duplicateOf is what Result.DuplicateOf says of a record that met an id whose
+// record is at at, if it is known. One that shares its owner's drop by another
+// plugin is no duplicate of anything: at has no partition then.
+func duplicateOf(o klamm.Outcome, at *klamm.Position) *klamm.Position {
+	if o != klamm.Dropped || at.Topic == "" || at.Partition < 0 {
+		return nil
+	}
+	return &klamm.Position{Topic: at.Topic, Partition: at.Partition, Offset: at.Offset}
 }
 
 // run is the second stage's goroutine. It ends when the queue is closed and

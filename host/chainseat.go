@@ -192,6 +192,7 @@ func resolveSeat(r state.Resolution) bool {
 		done.(func(klamm.Result))(klamm.Result{
 			Outcome: r.Outcome, Plugin: r.Plugin, Reason: r.Reason, Err: r.Err,
 			Topic: r.At.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
+			DuplicateOf: duplicateOf(r.Outcome, &r.At),
 		})
 	}
 	return true

@@ -382,6 +382,9 @@ func (l *lane) end(sl *slot, it *interceptor.Item, o klamm.Outcome) {
 		Outcome: o, Topic: it.Record.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
 		Plugin: it.Plugin, Reason: it.Reason, Err: it.Err,
 	}})
+	if sl.done != nil || sl.seen().sync != nil { // somebody is told
+		l.ended[len(l.ended)-1].result.DuplicateOf = duplicateOf(o, &it.Duplicate)
+	}
 }
 
 // endAll hands on, at once, all records of a block that verdicts have ended, and

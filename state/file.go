@@ -339,6 +339,6 @@ func (b *fileBucket) confirm(fl *flight, topic string, nowMS int64, all []confir
 		c := &all[i]
 		before := f.m.count
 		b.mem.confirm(fl, topic, nowMS, all[i:i+1])
-		f.remembered(before, b.mem.origin(topic), fl.claims[c.claim].id, Position{topic, c.partition, c.offset}, c.expiresMS)
+		f.remembered(before, b.mem.origin(topic), fl.claims[c.claim].id, Position{Topic: topic, Partition: c.partition, Offset: c.offset}, c.expiresMS)
 	}
 }

@@ -22,25 +22,16 @@
 package state
 
 import (
-	"fmt"
 	"time"
+
+	"github.com/klamm-io/klamm"
 )
 
 // Ref names one record in this process, as plugins see it.
 type Ref uint64
 
-// Position is where a record stands in Kafka. Partition and Offset are -1
-// where they are not known.
-type Position struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-}
-
-// String returns topic/partition/offset.
-func (p Position) String() string {
-	return fmt.Sprintf("%s/%d/%d", p.Topic, p.Partition, p.Offset)
-}
+// Position is where a record stands in Kafka.
+type Position = klamm.Position
 
 // The answers to a claim, with the numbers that the ABI gives them.
 const (
