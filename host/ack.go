@@ -110,7 +110,7 @@ func (p *Producer) completeWaiter(sl *slot, r state.Resolution) {
 }
 
 func waiterEnd(sl *slot, r state.Resolution) completed {
-	if r.Err == errTriedAgain {
+	if r.Err == errTriedAgain && !sl.bind() {
 		r.Err = errTwinTriedAgain // nobody sends this one again
 	}
 	return completed{slot: sl, result: klamm.Result{

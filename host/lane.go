@@ -463,9 +463,6 @@ func (l *lane) wait(sl *slot, it *interceptor.Item) bool {
 		l.holdOne(sl, it)
 		return false
 	}
-	if r.Err == errTriedAgain && l.holds(sl, it, bound) {
-		return true
-	}
 	l.p.completeWaiter(sl, r)
 	return true
 }

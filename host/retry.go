@@ -50,8 +50,8 @@ type retrial struct {
 // errTriedAgain completes, for the producer, a record that its pipeline sends again.
 var errTriedAgain = errors.New("the record is held to be tried again, after a plugin failed it")
 
-// errTwinTriedAgain is the end of a record of another lane that waited for what
-// became of the one that it duplicates.
+// errTwinTriedAgain is the end of a record that waited for what became of the one that
+// it duplicates, and that is of no pipeline which could try it again.
 var errTwinTriedAgain = errors.New("it duplicates a record that a plugin failed and that is tried again: whether that one passes is not known; send this one again")
 
 // handedBack reports whether the producer has given a record back to its pipeline,
@@ -355,7 +355,7 @@ func (l *lane) holds(sl *slot, it *interceptor.Item, s standing) bool {
 		it.Failures = d.failures()
 		return false
 	}
-	if it.Wait != nil && s != bound {
+	if it.Wait != nil {
 		it.Wait.Cancel()
 	}
 	sl.claimed = it.Claimed
@@ -370,5 +370,19 @@ func (l *lane) holds(sl *slot, it *interceptor.Item, s standing) bool {
 	sl.done = nil // the delivery goes on, and may have ended before its slot is free
 	l.p.completeLocal(sl, klamm.Result{Outcome: klamm.Failed, Topic: it.Record.Topic, Partition: klamm.NoPartition, Err: errTriedAgain})
 	it.Outcome = klamm.Failed // the placer passes it over
+	return true
+}
+
+// bind holds a record that waited for one that is tried again, where its pipeline can
+// hold it: it is judged again then, and meets that one, or what has become of it. What
+// comes after it in its partition and was judged already stays as it is, as if this
+// one had been sent again. It returns false where nobody can hold the record.
+func (sl *slot) bind() bool {
+	d := sl.seen().delivery
+	if d == nil || !d.pr.retry.holds(d, bound) {
+		return false
+	}
+	d.pr.retry.keep(retryRecord{d: d})
+	sl.done = nil // the delivery goes on
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -507,5 +508,51 @@ func TestRetriesBehindAClaimOfTheSameRecord(t *testing.T) {
 				onceOf(t, "dead", valuesOf(committedRecords(t, b, "dead")), []string{"value-50"})
 			})
 		}
+	}
+}
+
+// Two pipelines share the ids of dedup. While a record of one waits for the record of
+// the other that it duplicates, that one fails, and is tried again: so is the one that
+// waits. The id is written once, and neither pipeline stops.
+func TestATwinInAnotherPipelineIsTriedAgain(t *testing.T) {
+	for _, poison := range []bool{false, true} {
+		t.Run(fmt.Sprint("poison ", poison), func(t *testing.T) {
+			b := startBroker(t, 1, "raw", "clean", "raw2", "clean2", "dead")
+			cfg := retrying(false, 2, time.Millisecond)
+			cfg.State = map[string]host.StateConfig{"ids": {Scope: "state"}}
+			cfg.Plugin = map[string]host.PluginConfig{"dedup": {Module: "builtin:dedup", State: "ids", Config: map[string]any{"id": "key", "window": "0s"}}}
+			cfg.Chain = map[string]host.ChainConfig{
+				"c":  {Topics: []string{"clean"}, OnSend: []string{"dedup", "j"}},
+				"c2": {Topics: []string{"clean2"}, OnSend: []string{"dedup"}, OnConsume: []string{"gate"}},
+			}
+			two := cfg.Pipeline["p"]
+			two.From, two.To = []string{"raw2"}, "clean2"
+			cfg.Pipeline["p2"] = two
+			const n = 400 // more than a block: a Send judges one, while another goroutine waits in the other chain
+			fill(t, b, "raw", 1)
+			fill(t, b, "raw2", n)
+			f := newFlaky(map[string]int{"0": 1})
+			if poison {
+				f.left["0"] = -1
+			}
+			var h *host.Host
+			claimed := make(chan struct{})
+			waited := sync.OnceFunc(func() {
+				close(claimed)
+				waitFor(t, func() bool { s := h.Stats().States; return len(s) > 0 && s[0].Waiters > 0 })
+			})
+			h = newHost(t, b, cfg, host.WithInterceptor("j", judge{send: func(it *interceptor.Item) { waited(); f.judge(it) }}),
+				host.WithInterceptor("gate", judge{consume: func(*interceptor.Item) { <-claimed }}))
+			must(t, h.Run(within(t)))
+			stats := h.Stats()
+			balanced(t, stats.Pipelines["p"].Counts, 1)
+			balanced(t, stats.Pipelines["p2"].Counts, n)
+			clean, clean2 := valuesOf(committedRecords(t, b, "clean")), valuesOf(committedRecords(t, b, "clean2"))
+			dead := valuesOf(committedRecords(t, b, "dead"))
+			if poison && len(dead) == 1 { // once that is there another one of its id may pass
+				clean2 = slices.DeleteFunc(clean2, func(v string) bool { return v == dead[0] })
+			}
+			onceOf(t, "all", slices.Concat(clean, clean2, dead), numbered(n))
+		})
 	}
 }
