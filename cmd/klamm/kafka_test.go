@@ -26,12 +26,12 @@ func newApacheLab(t *testing.T, config string, records int) (*copyLab, *kafkates
 	return lab, c
 }
 
-// javaFinds has Java's console consumer count what is committed.
+// javaFinds has Java's consumer count what is committed.
 func javaFinds(t *testing.T, c *kafkatest.Cluster, topic string, want int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	got, err := c.Count(ctx, topic, want)
+	got, err := c.Count(ctx, topic)
 	if err != nil || got != want {
 		t.Errorf("Java's consumer finds %d records of %s, want %d; error %v", got, topic, want, err)
 	}

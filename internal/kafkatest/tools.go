@@ -4,8 +4,10 @@ package kafkatest
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -37,50 +39,31 @@ func Java(ctx context.Context, class string, args ...string) (string, error) {
 // committed ones alone, and returns what it prints. Further arguments, such as
 // "--formatter-property", "print.key=true", are the tool's own.
 func (c *Cluster) Consume(ctx context.Context, topic string, n int, args ...string) (string, error) {
-	return c.consume(ctx, topic, n, patience, args...)
-}
-
-// How long Java's consumer waits for a further record.
-const (
-	patience = 2 * time.Minute // a coordinator may be on its way
-	quiet    = 10 * time.Second
-)
-
-func (c *Cluster) consume(ctx context.Context, topic string, n int, wait time.Duration, args ...string) (string, error) {
 	return Java(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", append([]string{
 		"--bootstrap-server", strings.Join(c.Addrs(), ","), "--topic", topic, "--from-beginning", "--isolation-level", "read_committed",
-		"--max-messages", strconv.Itoa(n), "--timeout-ms", strconv.FormatInt(wait.Milliseconds(), 10),
+		"--max-messages", strconv.Itoa(n), "--timeout-ms", strconv.FormatInt(patience.Milliseconds(), 10),
 	}, args...)...)
 }
 
-// First returns how many of the first n committed records of a topic Java's console
-// consumer finds, each at a place of its own. It does not look for more: where
-// Batches counts what is on the disks there is no need to wait for what does not come.
-func (c *Cluster) First(ctx context.Context, topic string, n int) (int, error) {
-	return c.count(ctx, topic, n, patience)
-}
+// patience is how long Java's consumer waits for a further record: a coordinator
+// may be on its way.
+const patience = 2 * time.Minute
 
-// Count is First of all records. It expects n and looks for one more, so that too
-// many are found as well as too few, for which it waits.
-func (c *Cluster) Count(ctx context.Context, topic string, n int) (int, error) {
-	found, err := c.count(ctx, topic, n+1, quiet)
-	if err == nil && found < n { // were they late?
-		found, err = c.count(ctx, topic, n+1, patience)
-	}
-	return found, err
-}
+//go:embed Count.java
+var countJava []byte
 
-func (c *Cluster) count(ctx context.Context, topic string, most int, wait time.Duration) (int, error) {
-	out, err := c.consume(ctx, topic, most, wait, "--formatter-property", "print.value=false",
-		"--formatter-property", "print.partition=true", "--formatter-property", "print.offset=true")
-	places := map[string]bool{}
-	for line := range strings.Lines(out) {
-		if places[line] {
-			return 0, fmt.Errorf("topic %q: Java's consumer got %q twice", topic, strings.TrimSpace(line))
-		}
-		places[line] = true
+// Count returns how many committed records of a topic Java's consumer finds before
+// its end, each at a place of its own. An open transaction is an end too.
+func (c *Cluster) Count(ctx context.Context, topic string) (int, error) {
+	source := filepath.Join(c.dir, "Count.java")
+	if err := os.WriteFile(source, countJava, 0o600); err != nil {
+		return 0, err
 	}
-	return len(places), err
+	out, err := Java(ctx, source, strings.Join(c.Addrs(), ","), topic)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(out))
 }
 
 // Dump prints a topic as it lies on the disks of its leaders, with Java's
