@@ -173,3 +173,55 @@ func BenchmarkPipeline(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAppendEach is BenchmarkPipeline of records that were encoded when they
+// were staged, 64 of a partition at a time.
+func BenchmarkAppendEach(b *testing.B) {
+	const chain = 64
+	n := newFakeNetwork(nil, 12)
+	n.transports = func(int32) transport { return newSink() }
+	var sent sync.WaitGroup
+	complete := func(c *Completion) {
+		if c.Err != nil {
+			b.Error(c.Err)
+		}
+		sent.Add(-len(c.Refs))
+	}
+	p, err := newPipeline(testConfig(), n, complete, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	value := make([]byte, 100)
+	size := UpperBound(0, len(value), nil)
+	body := make([]byte, size)
+	_, _, used := PutBody(body, nil, value, nil)
+	var parts [12]*Partition
+	for i := range parts {
+		if parts[i], err = p.Partition("t", int32(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	deadline := time.Now().Add(time.Hour)
+	rs := make([]Encoded, chain)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		for k := range rs {
+			rs[k] = Encoded{TimestampMS: 1_700_000_000_000, Body: body[:used], Ref: uint64(k), Reserved: int32(size), Next: int32(k + 1)}
+		}
+		rs[chain-1].Next = -1
+		if err := p.Reserve(b.Context(), chain*size, deadline); err != nil {
+			b.Fatal(err)
+		}
+		sent.Add(chain)
+		if _, err := parts[i%len(parts)].AppendEach(rs, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	stop := p.BeginFlush()
+	sent.Wait()
+	stop()
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/chain, "ns/record")
+	if err := p.Close(b.Context()); err != nil {
+		b.Error(err)
+	}
+}
