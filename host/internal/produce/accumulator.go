@@ -125,7 +125,8 @@ func (t *partition) appendChain(rs []Encoded, first int32) (refused int32, err e
 
 // fill adds the records of a chain to the open batch as long as that is all there
 // is to do, and returns the first that takes more, -1 if none does. It does what
-// room does for most records. t.mu is held.
+// room does for most records, and repeats batch.add for that: to call it costs 1 ns
+// of the 40 that a record takes here (BenchmarkAppendEach). t.mu is held.
 func (t *partition) fill(rs []Encoded, i int32) int32 {
 	b, p := t.queue.last(), t.pipeline
 	if b == nil || !b.open || !t.active || p.txn != nil {
