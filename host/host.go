@@ -136,7 +136,7 @@ func (h *Host) connect(ctx context.Context) error {
 		h.cfg.Cluster.AllowAutoCreateTopics = true
 	}
 	var err error
-	h.cluster, err = cluster.Open(ctx, &h.cfg.Cluster, cluster.Options{Logger: h.log})
+	h.cluster, err = cluster.Open(ctx, &h.cfg.Cluster, cluster.Options{Logger: h.log, Dial: h.opt.dial})
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net"
 	"slices"
 
 	"github.com/klamm-io/klamm/interceptor"
@@ -23,6 +24,7 @@ type options struct {
 	ctx          context.Context
 	logger       *slog.Logger
 	embedded     EmbeddedBroker
+	dial         func(ctx context.Context, network, addr string) (net.Conn, error)
 	interceptors map[string]any
 	partitioners map[string]partitioner.Partitioner
 	metrics      interceptor.Metrics
@@ -54,6 +56,13 @@ func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx =
 
 // WithEmbedded lets bootstrap_servers = ["embedded"] work.
 func WithEmbedded(b EmbeddedBroker) Option { return func(o *options) { o.embedded = b } }
+
+// WithDialer opens the connections to brokers, as through a tunnel; TLS and SASL
+// are spoken on top. ctx ends with dial_timeout. It may be called concurrently.
+// Default: a net.Dialer's DialContext.
+func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
+	return func(o *options) { o.dial = dial }
+}
 
 // WithStateBackend lets backend = "NAME" work in [state.NAME]. cmd/klamm passes
 // state/redis as "redis", so that library users do not link it unless they do.

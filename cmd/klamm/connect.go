@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/klamm-io/klamm"
@@ -16,13 +17,21 @@ import (
 // completionPatience is how long a shell's Tab may wait for a broker.
 const completionPatience = 2 * time.Second
 
-// embeddedBroker is what host.WithEmbedded starts.
-func embeddedBroker(ctx context.Context, cfg *host.EmbeddedConfig) ([]string, func() error, error) {
-	b, err := broker.Start(ctx, cfg, broker.Options{})
-	if err != nil {
-		return nil, nil, err
+// withEmbedded lets a host start the embedded broker, and reach it on a machine
+// without a network.
+func withEmbedded() []host.Option {
+	dial := (&net.Dialer{}).DialContext
+	start := func(ctx context.Context, cfg *host.EmbeddedConfig) ([]string, func() error, error) {
+		b, err := broker.Start(ctx, cfg, broker.Options{})
+		if err != nil {
+			return nil, nil, err
+		}
+		dial = b.Dial // before the host dials
+		return b.Addrs(), b.Close, nil
 	}
-	return b.Addrs(), b.Close, nil
+	return []host.Option{host.WithEmbedded(start), host.WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return dial(ctx, network, addr)
+	})}
 }
 
 // connect reaches the configured brokers without plugins.
@@ -66,7 +75,8 @@ func (a *app) openClient(ctx context.Context) (*host.Host, error) {
 // openHost starts a host from settings.
 func (a *app) openHost(ctx context.Context, s *settings, log *slog.Logger, more ...host.Option) (*host.Host, error) {
 	s.absolute()
-	options := append([]host.Option{host.WithContext(ctx), host.WithLogger(log), host.WithEmbedded(embeddedBroker), host.WithStateBackend("redis", redis.Open)}, more...)
+	options := append(withEmbedded(), host.WithContext(ctx), host.WithLogger(log), host.WithStateBackend("redis", redis.Open))
+	options = append(options, more...)
 	h, err := host.New(*s.Config, options...)
 	return h, s.placed(err)
 }

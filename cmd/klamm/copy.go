@@ -161,7 +161,7 @@ func (a *app) sayForgetful(s *settings, pipeline string) {
 }
 
 func (a *app) createCopy(ctx context.Context, s *settings, from, to string, o copyOptions) error {
-	h, err := host.Connect(ctx, *s.Config, host.WithLogger(a.quietLogger(s.Log)), host.WithEmbedded(embeddedBroker))
+	h, err := host.Connect(ctx, *s.Config, append(withEmbedded(), host.WithLogger(a.quietLogger(s.Log)))...)
 	if err != nil {
 		return s.unreached(err)
 	}

@@ -80,7 +80,7 @@ func (a *app) runDemo(ctx context.Context, o demoOptions) error {
 		return err
 	}
 	a.say("klamm demo: the broker is embedded and not Apache Kafka; the events are real, their revisions made up")
-	h, err := host.New(*cfg, host.WithContext(ctx), host.WithLogger(a.demoLogger()), host.WithEmbedded(embeddedBroker))
+	h, err := host.New(*cfg, append(withEmbedded(), host.WithContext(ctx), host.WithLogger(a.demoLogger()))...)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ runs it. The SDK is copied into the folder, so that it builds without a network.
 	}
 	cmd.Flags().StringVar(&lang, "lang", "go", "`language`: "+languageNames())
 	cmd.Flags().StringVar(&dir, "dir", "", "`folder` to write (default: NAME)")
+	_ = cmd.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions(strings.Split(languageNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

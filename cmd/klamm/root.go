@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // app is one run of the command line: its streams and global flags.
@@ -27,6 +29,9 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out) // help that was asked for is a result
 	root.SetErr(s.talk)
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		unmark(root)
+	}
 	err := root.ExecuteContext(ctx)
 	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.Canceled) && cause != nil {
 		err = cause
@@ -69,6 +74,17 @@ plugins: interceptors that pass, edit, route or drop records, and partitioners.
 		a.benchCommand(), a.verifyCommand(), a.brokerCommand(), a.errorsCommand(), a.topicCommand(), a.pluginCommand(), a.pipelineCommand(), a.stateCommand(), a.versionCommand(),
 	)
 	return root
+}
+
+// unmark takes the marks that name a flag's value in --help out of its sentence:
+// shells show it as it is.
+func unmark(cmd *cobra.Command) {
+	plain := func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") }
+	cmd.Flags().VisitAll(plain)
+	cmd.PersistentFlags().VisitAll(plain)
+	for _, c := range cmd.Commands() {
+		unmark(c)
+	}
 }
 
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

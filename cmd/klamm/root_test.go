@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/klamm-io/klamm"
 )
@@ -127,4 +131,37 @@ func TestColourOnlyForPeople(t *testing.T) {
 	if a.colour(true) {
 		t.Error("--no-color is ignored")
 	}
+}
+
+// TestSignals: one that comes twice at once is one; a second one stops.
+func TestSignals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		signals := make(chan os.Signal)
+		code := 0
+		go obey(signals, cancel, func(c int) { code = c })
+		for range 3 {
+			signals <- os.Interrupt
+		}
+		synctest.Wait()
+		if !errors.Is(context.Cause(ctx), errInterrupted) || code != 0 {
+			t.Errorf("the first press: cause %v, exit code %d", context.Cause(ctx), code)
+		}
+		time.Sleep(time.Second)
+		signals <- os.Interrupt
+		synctest.Wait()
+		if code != exitInterrupted {
+			t.Errorf("the second press: exit code %d", code)
+		}
+		close(signals)
+	})
+}
+
+// TestCompletionText: what a shell shows beside a flag is its sentence.
+func TestCompletionText(t *testing.T) {
+	r := klammRun(t, "__complete", "consume", "--").want(t, exitOK).wantOut(t, "--group\tjoin this consumer group and commit")
+	if strings.Contains(r.out, "`") {
+		t.Errorf("it has marks of the help: %s", r.out)
+	}
+	klammRun(t, "__complete", "plugin", "new", "x", "--lang", "").want(t, exitOK).wantOut(t, "assemblyscript", "c", "go", "rust")
 }

@@ -53,6 +53,7 @@ type User struct {
 // Broker is a running embedded broker. Its methods are safe for concurrent use.
 type Broker struct {
 	cluster *kfake.Cluster
+	inside  *listeners
 	addrs   []string
 	unlock  func()
 	once    sync.Once
@@ -95,7 +96,7 @@ func start(cfg *config.Embedded, o Options) (*Broker, error) {
 		}
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	b := &Broker{cluster: c, addrs: c.ListenAddrs()}
+	b := &Broker{cluster: c, inside: l, addrs: c.ListenAddrs()}
 	for _, topic := range cfg.Topics {
 		if err := klamm.CheckTopic(topic); err != nil { // kfake takes any name
 			c.Close()

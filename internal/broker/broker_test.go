@@ -198,3 +198,37 @@ func TestForeignClientIsTurnedAway(t *testing.T) {
 		t.Fatalf("read = %v, want the connection closed", err)
 	}
 }
+
+// TestDialWithoutNetwork: what is in this process reaches the broker past its
+// port, others through it at the same time.
+func TestDialWithoutNetwork(t *testing.T) {
+	b := mustStart(t, config.Embedded{Topics: []string{"t"}}, Options{})
+	past := func(ctx context.Context, _, addr string) (net.Conn, error) { return b.inside.at(addr).dial(ctx) }
+	inside := mustClient(t, b, kgo.Dialer(past), kgo.ConsumeTopics("t"))
+	outside := mustClient(t, b)
+	for _, cl := range []*kgo.Client{inside, outside} {
+		if err := cl.ProduceSync(testContext(t), &kgo.Record{Topic: "t", Value: make([]byte, 1<<19)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for read := 0; read < 2; {
+		fetches := inside.PollFetches(testContext(t))
+		if err := fetches.Err(); err != nil {
+			t.Fatal(err)
+		}
+		read += fetches.NumRecords()
+	}
+	c, err := b.Dial(testContext(t), "tcp", b.Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := c.(*net.TCPConn); !ok {
+		t.Errorf("with a network it is a %T", c)
+	}
+	c.Close()
+	inside.Close()
+	b.Close()
+	if _, err := past(testContext(t), "tcp", b.Addrs()[0]); err == nil {
+		t.Error("a closed broker takes connections")
+	}
+}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type listeners struct {
 	plain bool
 	next  int
 	err   error // the last failure, with its address
+	open  []*frameListener
 }
 
 func newListeners(listen string, plain bool) (*listeners, error) {
@@ -50,7 +52,9 @@ func (l *listeners) listen(network, _ string) (net.Listener, error) {
 	if !l.plain {
 		return ln, nil
 	}
-	return frameListener{ln}, nil
+	fl := newFrameListener(ln)
+	l.open = append(l.open, fl)
+	return fl, nil
 }
 
 func listenError(addr string, err error) error {
@@ -63,14 +67,58 @@ func listenError(addr string, err error) error {
 // frameListener hands out connections that end when their first frame cannot be
 // Kafka's. kfake trusts the length: a TLS greeting would make it allocate 369
 // MB and wait for them.
-type frameListener struct{ net.Listener }
+//
+// Its connections come from the port, and from Broker.Dial.
+type frameListener struct {
+	net.Listener
+	conns  chan net.Conn
+	closed chan struct{} // no more connections come
+	once   sync.Once
+}
 
-func (l frameListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+func newFrameListener(ln net.Listener) *frameListener {
+	l := &frameListener{Listener: ln, conns: make(chan net.Conn), closed: make(chan struct{})}
+	go l.acceptAll()
+	return l
+}
+
+func (l *frameListener) acceptAll() {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			l.once.Do(func() { close(l.closed) })
+			return
+		}
+		if !l.offer(context.Background(), c) {
+			c.Close()
+			return
+		}
 	}
-	return &frameConn{Conn: c}, nil
+}
+
+// offer hands c to Accept, unless the listener or ctx ends before.
+func (l *frameListener) offer(ctx context.Context, c net.Conn) bool {
+	select {
+	case l.conns <- c:
+		return true
+	case <-l.closed:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (l *frameListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return &frameConn{Conn: c}, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *frameListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
 }
 
 type frameConn struct {

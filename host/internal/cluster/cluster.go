@@ -31,6 +31,9 @@ type Options struct {
 	// Purpose is added to client.id, as in "klamm-producer", so that a
 	// broker's quotas and logs tell connections apart.
 	Purpose string
+	// Dial opens connections to brokers; TLS and SASL are spoken on top. Default:
+	// a net.Dialer's.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Cluster is a Kafka cluster: its metadata, and connections to its brokers.
@@ -165,7 +168,7 @@ func (c *Cluster) NewClient(conf *sarama.Config) (sarama.Client, error) {
 func (c *Cluster) Config() *sarama.Config {
 	conf := *c.settings.sarama
 	conf.Net.Proxy.Enable = true
-	conf.Net.Proxy.Dialer = &clientDialer{tls: c.settings.tls, sockets: c.settings.sockets, timeout: c.settings.dialTimeout}
+	conf.Net.Proxy.Dialer = &clientDialer{tls: c.settings.tls, sockets: c.settings.sockets, timeout: c.settings.dialTimeout, dial: c.settings.dial}
 	return &conf
 }
 

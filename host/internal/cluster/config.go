@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -45,6 +47,7 @@ type settings struct {
 	rebootstrap             bool // KIP-899
 	autoCreate              bool
 	sockets                 socketBuffers
+	dial                    func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls                     *tls.Config // nil: plaintext
 	sasl                    config.SASL
 	sarama                  *sarama.Config // without a dialer
@@ -61,6 +64,7 @@ func newSettings(cfg *config.Cluster, o Options) (*settings, error) {
 		rebootstrap: cfg.MetadataRecovery != "none",
 		autoCreate:  cfg.AllowAutoCreateTopics,
 		sockets:     socketBuffers{send: int(cfg.SendBuffer), receive: int(cfg.ReceiveBuffer)},
+		dial:        o.Dial,
 		sasl:        cfg.SASL,
 	}
 	var err error

@@ -111,7 +111,7 @@ func (c *Cluster) open(ctx context.Context, id int32, addr string) (*link, error
 	defer cancel()
 
 	l := &link{id: id, addr: addr, clientID: c.settings.sarama.ClientID, broker: sarama.NewBroker(addr)}
-	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, sockets: c.settings.sockets, dialTimeout: c.settings.dialTimeout, sasl: c.settings.sasl.Mechanism != ""}
+	l.dialer = &captureDialer{ctx: ctx, tls: c.settings.tls, sockets: c.settings.sockets, dialTimeout: c.settings.dialTimeout, sasl: c.settings.sasl.Mechanism != "", dial: c.settings.dial}
 	conf := *c.settings.sarama
 	conf.Net.Proxy.Enable = true
 	conf.Net.Proxy.Dialer = l.dialer
@@ -188,6 +188,7 @@ type captureDialer struct {
 	tls         *tls.Config
 	sockets     socketBuffers
 	dialTimeout time.Duration
+	dial        func(ctx context.Context, network, addr string) (net.Conn, error) // nil: net.Dialer's
 	sasl        bool
 
 	mu      sync.Mutex
@@ -203,8 +204,11 @@ var errAborted = errors.New("connection given up")
 
 // Dial is called by sarama, once.
 func (d *captureDialer) Dial(network, addr string) (net.Conn, error) {
-	nd := net.Dialer{Timeout: d.dialTimeout}
-	raw, err := nd.DialContext(d.ctx, network, addr)
+	dial := d.dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: d.dialTimeout}).DialContext
+	}
+	raw, err := dial(d.ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -326,10 +330,11 @@ type clientDialer struct {
 	tls     *tls.Config
 	sockets socketBuffers
 	timeout time.Duration
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 func (d *clientDialer) Dial(network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.timeout, errDialTimeout{d.timeout})
 	defer cancel()
-	return (&captureDialer{ctx: ctx, tls: d.tls, sockets: d.sockets, dialTimeout: d.timeout}).Dial(network, addr)
+	return (&captureDialer{ctx: ctx, tls: d.tls, sockets: d.sockets, dialTimeout: d.timeout, dial: d.dial}).Dial(network, addr)
 }
