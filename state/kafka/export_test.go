@@ -12,6 +12,9 @@ func keyOf(id state.ID) []byte { return appendKey(nil, id) }
 // NewFakeLog returns an empty one.
 func NewFakeLog() *FakeLog { return newFakeLog() }
 
+// Pick returns a number below n, by the seed.
+func (l *fakeLog) Pick(n int) int { return l.pick(n) }
+
 // Compact is compact.
 func (l *fakeLog) Compact(p int32, tombstones bool) { l.compact(p, tombstones) }
 

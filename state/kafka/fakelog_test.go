@@ -3,7 +3,10 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"flag"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,7 +17,24 @@ import (
 	"github.com/klamm-io/klamm"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var seedFlag = flag.Uint64("seed", 0, "`number` that decides what is left to chance; 0: another one each time")
+
+// seed decides what is left to chance. A run that fails tells it.
+var seed = sync.OnceValue(func() uint64 {
+	if *seedFlag > 0 {
+		return *seedFlag
+	}
+	return max(1, rand.Uint64())
+})
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if code != 0 {
+			fmt.Fprintf(os.Stderr, "the same decisions again: -seed %d\n", seed())
+		}
+		os.Exit(code)
+	}))
+}
 
 // fakeLog is a compacted topic with transactions, in which everything that is
 // allowed to happen can be made to: markers that come late, gaps, tombstones that
@@ -30,6 +50,7 @@ type fakeLog struct {
 	// ends, if it is set, tells the end instead of Bounds: a planted bug.
 	ends func(l *fakeLog, p int32) int64
 	err  error // of all that is asked
+	rng  *rand.Rand
 }
 
 type fakePartition struct {
@@ -51,7 +72,16 @@ type fakeTxn struct {
 	marked    map[int32]bool
 }
 
-func newFakeLog() *fakeLog { return &fakeLog{changed: make(chan struct{})} }
+func newFakeLog() *fakeLog {
+	return &fakeLog{changed: make(chan struct{}), rng: rand.New(rand.NewPCG(seed(), 2))}
+}
+
+// pick returns a number below n.
+func (l *fakeLog) pick(n int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rng.IntN(n)
+}
 
 func (l *fakeLog) change() {
 	close(l.changed)
@@ -156,7 +186,7 @@ func (l *fakeLog) Read(ctx context.Context, p int32, from, end int64, f func([]k
 		}
 		l.mu.Unlock()
 		for len(recs) > 0 {
-			n := 1 + rand.IntN(len(recs))
+			n := 1 + l.pick(len(recs))
 			if err := f(recs[:n:n]); err != nil {
 				return err
 			}

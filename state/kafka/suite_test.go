@@ -2,7 +2,6 @@ package kafka_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -33,8 +32,8 @@ func TestSuite(t *testing.T) {
 		if err := b.Open(ctx, 1); err != nil {
 			return nil, err
 		}
-		if rand.IntN(2) == 0 {
-			log.Compact(0, rand.IntN(2) == 0)
+		if log.Pick(2) == 0 {
+			log.Compact(0, log.Pick(2) == 0)
 		}
 		b.Assign(0)
 		return &kafkatest.OneByOne{Backend: b, Commit: log.Commit}, b.Await(ctx, 0)

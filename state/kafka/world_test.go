@@ -85,6 +85,7 @@ type process struct {
 
 func newWorld(seed uint64, b bug) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), bug: b, log: newFakeLog()}
+	w.log.rng = rand.New(rand.NewPCG(seed, 2))
 	for range 1 + w.rng.IntN(3) {
 		w.parts = append(w.parts, &inputPartition{output: map[string]state.Position{}})
 	}
@@ -470,12 +471,12 @@ func TestCrashes(t *testing.T) {
 	if testing.Short() {
 		n = 100
 	}
-	base := rand.Uint64()
+	base := seed()
 	var sum world
 	for i := range n {
 		w := newWorld(base+uint64(i), noBug)
 		if err := w.run(120); err != nil {
-			t.Fatalf("seed %d: %v", base+uint64(i), err)
+			t.Fatalf("world %d, first with -run TestCrashes -seed %d: %v", i, base+uint64(i), err)
 		}
 		sum.seen.restores += w.seen.restores
 		sum.seen.kept += w.seen.kept
@@ -494,7 +495,7 @@ func TestCrashes(t *testing.T) {
 func TestPlantedBugs(t *testing.T) {
 	for _, b := range []bug{staleAccepted, outsideOfTxn, readToStable, unknownIsGood, noCatchUp, keptOfOthers, keptUnclean, abortedAreRead, tombstoneAll} {
 		t.Run(string(b), func(t *testing.T) {
-			base := rand.Uint64()
+			base := seed()
 			for i := range 5000 {
 				if err := newWorld(base+uint64(i), b).run(120); err != nil {
 					t.Logf("found in world %d: %v", i, err)

@@ -21,9 +21,14 @@ import (
 // cutter is a cluster whose connections for records can be cut.
 type cutter struct {
 	*cluster.Cluster
+	rng   *rand.Rand
 	mu    sync.Mutex
 	conns []*cluster.Conn
 	cuts  int
+}
+
+func newCutter(c *cluster.Cluster, seed uint64) *cutter {
+	return &cutter{Cluster: c, rng: rand.New(rand.NewPCG(seed, 2<<32))}
 }
 
 func (c *cutter) Dial(ctx context.Context, broker int32) (*cluster.Conn, error) {
@@ -43,19 +48,24 @@ func (c *cutter) cut() {
 	if len(c.conns) == 0 {
 		return
 	}
-	i := rand.IntN(len(c.conns))
+	i := c.rng.IntN(len(c.conns))
 	c.conns[i].Conn.Close()
 	c.conns = append(c.conns[:i], c.conns[i+1:]...)
 	c.cuts++
 }
 
-// fault has kfake answer every n-th produce request or so with err, for one
-// partition of it.
-func (k *kafka) fault(n int, err *kerr.Error) *kfake.FaultHandle {
-	return k.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.Produce}, Err: err, Count: -1, Partitions: []int32{rand.Int32N(12), rand.Int32N(12), rand.Int32N(12)},
-		When: func(kmsg.Request) bool { return rand.IntN(n) == 0 },
-	})
+// fault has kfake answer every n-th batch or so of three of twelve partitions with
+// err. The seed alone decides which of a partition's batches, as they come.
+func (k *kafka) fault(seed uint64, n int, err *kerr.Error) *kfake.FaultHandle {
+	var faults []kfake.Fault
+	for _, partition := range rand.New(rand.NewPCG(seed, uint64(err.Code))).Perm(12)[:3] {
+		rng := rand.New(rand.NewPCG(seed, uint64(err.Code)<<8|uint64(partition)))
+		faults = append(faults, kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Err: err, Count: -1, Partitions: []int32{int32(partition)},
+			When: func(kmsg.Request) bool { return rng.IntN(n) == 0 }, // on the cluster's goroutine
+		})
+	}
+	return k.Fault(faults...)
 }
 
 // onTransports runs a test on our transport and on sarama's.
@@ -77,22 +87,21 @@ func testNothingIsLostDoubledOrReordered(t *testing.T, transport func(*config.Pr
 	if testing.Short() {
 		records = 20_000
 	}
+	seed := seedOf(t)
 	k := startKafka(t, 3, 12)
-	c := &cutter{Cluster: k.cluster}
+	c := newCutter(k.cluster, seed)
 	h := newHistory()
-	p, err := New(testConfig(transport, func(c *config.Producer) {
+	p := k.recorded(c, h, transport, func(c *config.Producer) {
 		c.Compression, c.BatchSize, c.RetryBackoff = config.CompressionLZ4, 500, config.Duration(5*time.Millisecond)
-	}), c, h.complete, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	var faults []*kfake.FaultHandle
 	for _, err := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.KafkaStorageError, kerr.UnknownTopicOrPartition, kerr.OutOfOrderSequenceNumber, kerr.CorruptMessage} {
-		faults = append(faults, k.fault(40, err))
+		faults = append(faults, k.fault(seed, 40, err))
 	}
 	sending := make(chan struct{})
 	var trouble sync.WaitGroup
 	trouble.Go(func() {
+		rng := rand.New(rand.NewPCG(seed, 1<<32))
 		for i := 0; ; i++ {
 			select {
 			case <-sending:
@@ -100,7 +109,7 @@ func testNothingIsLostDoubledOrReordered(t *testing.T, transport func(*config.Pr
 			case <-time.After(15 * time.Millisecond):
 				c.cut()
 				if i%4 == 0 {
-					k.MoveTopicPartition("t", rand.Int32N(12), rand.Int32N(3))
+					k.MoveTopicPartition("t", rng.Int32N(12), rng.Int32N(3))
 				}
 			}
 		}
@@ -145,7 +154,7 @@ func TestA3_OutOfOrderOnOnePartition(t *testing.T) { onTransports(t, testA3_OutO
 func testA3_OutOfOrderOnOnePartition(t *testing.T, transport func(*config.Producer)) {
 	k := startKafka(t, 1, 12)
 	h := newHistory()
-	p := k.pipeline(h, transport, func(c *config.Producer) { c.BatchSize, c.RetryBackoff = 500, config.Duration(time.Millisecond) })
+	p := k.recorded(k.cluster, h, transport, func(c *config.Producer) { c.BatchSize, c.RetryBackoff = 500, config.Duration(time.Millisecond) })
 	var hits atomic.Int32
 	k.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce}, Partitions: []int32{5}, Err: kerr.OutOfOrderSequenceNumber, Count: -1,
@@ -197,12 +206,9 @@ func TestN5_ConnectionsLiveShort(t *testing.T) { onTransports(t, testN5_Connecti
 
 func testN5_ConnectionsLiveShort(t *testing.T, transport func(*config.Producer)) {
 	k := startKafka(t, 3, 6)
-	c := &cutter{Cluster: k.cluster}
+	c := newCutter(k.cluster, seedOf(t))
 	h := newHistory()
-	p, err := New(testConfig(transport), c, h.complete, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := k.recorded(c, h, transport)
 	for ref := range uint64(10_000) {
 		if err := h.send(p, ref, int32(ref%6), 100); err != nil {
 			t.Fatal(err)

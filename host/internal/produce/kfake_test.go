@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -74,7 +76,10 @@ type history struct {
 	topic   string
 	log     map[int32][]uint64 // what the brokers have, where the test put it
 	story   string             // what they did
-	txn     uint32             // the open transaction, for send
+	// attempts, where they are noted, are told of records that are not as they
+	// should be.
+	attempts *attempts
+	txn      uint32 // the open transaction, for send
 	// lateUnknown: records of unknown outcome may be out of order.
 	lateUnknown bool
 }
@@ -138,57 +143,86 @@ func (h *history) wait() {
 }
 
 // check compares what was acknowledged with what the log of each partition
-// holds: nothing lost, doubled or out of order, no failed record written.
+// holds: nothing lost, doubled or out of order, no failed record written. A record
+// of unknown outcome may be there once or not at all.
 func (h *history) check(t *testing.T, log map[int32][]uint64) (acked, failed, unknown int) {
 	t.Helper()
+	v := h.judge(log)
+	for _, err := range v.errors {
+		t.Error(err)
+	}
+	if len(v.errors) > 0 && h.attempts != nil {
+		t.Log(h.attempts.tell(v.bad))
+	}
+	return v.acked, v.failed, v.unknown
+}
+
+// verdict is what the checker found, and on which records of which partitions.
+type verdict struct {
+	acked, failed, unknown int
+	errors                 []string
+	bad                    map[int32][]uint64
+}
+
+func (v *verdict) errorf(part int32, ref uint64, format string, args ...any) {
+	v.errors = append(v.errors, fmt.Sprintf(format, args...))
+	v.bad[part] = append(v.bad[part], ref)
+}
+
+func (h *history) judge(log map[int32][]uint64) *verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.twice) > 0 {
-		t.Errorf("%d records completed twice, such as %d", len(h.twice), h.twice[0])
+	v := &verdict{bad: map[int32][]uint64{}}
+	for _, ref := range h.twice {
+		v.errorf(h.sent[ref], ref, "record %d completed twice", ref)
 	}
 	at := map[uint64]int64{}
 	for part, refs := range log {
 		last := map[uint64]uint64{} // per sending goroutine, which is in the upper bits
 		for offset, ref := range refs {
 			if before, ok := at[ref]; ok {
-				t.Errorf("record %d is doubled: partition %d offsets %d and %d", ref, part, before, offset)
+				v.errorf(part, ref, "record %d is doubled: partition %d offsets %d and %d", ref, part, before, offset)
 			}
 			at[ref] = int64(offset)
 			if h.sent[ref] != part {
-				t.Errorf("record %d is in partition %d, not %d", ref, part, h.sent[ref])
+				v.errorf(part, ref, "record %d is in partition %d, not %d", ref, part, h.sent[ref])
 			}
 			if h.lateUnknown && errors.Is(h.ends[ref], klamm.ErrOutcomeUnknown) {
 				continue
 			}
 			if prev, ok := last[ref>>32]; ok && prev > ref {
-				t.Errorf("partition %d: record %d comes after %d", part, ref, prev)
+				v.errorf(part, ref, "partition %d: record %d comes after %d", part, ref, prev)
 			}
 			last[ref>>32] = ref
 		}
 	}
-	for ref := range h.sent {
+	for ref, part := range h.sent {
 		err, ended := h.ends[ref]
 		offset, written := at[ref]
 		switch {
 		case !ended:
-			t.Errorf("record %d has no completion", ref)
+			v.errorf(part, ref, "record %d has no completion", ref)
 		case err == nil:
-			acked++
+			v.acked++
 			if !written {
-				t.Errorf("record %d is lost", ref)
+				v.errorf(part, ref, "record %d is lost", ref)
 			} else if h.offsets[ref] >= 0 && h.offsets[ref] != offset {
-				t.Errorf("record %d was acknowledged at %d and is at %d", ref, h.offsets[ref], offset)
+				v.errorf(part, ref, "record %d was acknowledged at %d and is at %d", ref, h.offsets[ref], offset)
 			}
 		case errors.Is(err, klamm.ErrOutcomeUnknown):
-			unknown++
+			v.unknown++
 		default:
-			failed++
+			v.failed++
 			if written {
-				t.Errorf("record %d failed for certain, and is written: %v", ref, err)
+				v.errorf(part, ref, "record %d failed for certain, and is written: %v", ref, err)
 			}
 		}
 	}
-	return acked, failed, unknown
+	for part, refs := range v.bad {
+		slices.Sort(refs)
+		v.bad[part] = slices.Compact(refs)
+	}
+	return v
 }
 
 // read reads the topic to its end with another client.

@@ -83,11 +83,15 @@ var errEnded = fmt.Errorf("the pipeline has ended: %w", klamm.ErrClosed)
 // Append took, a batch of them at a time, from the pipeline's goroutines. It
 // must not wait. log nil discards.
 func New(cfg *config.Producer, c Cluster, complete func(*Completion), log *slog.Logger) (*Pipeline, error) {
+	return newPipeline(cfg, networkOf(cfg, c), complete, log)
+}
+
+func networkOf(cfg *config.Producer, c Cluster) network {
 	n := clusterNetwork{Cluster: c, id: c.Config().ClientID}
 	if cfg.Transport == config.TransportSarama {
-		return newPipeline(cfg, plainNetwork{n, cfg.MaxInFlight, cfg.CompressionLevel}, complete, log)
+		return plainNetwork{n, cfg.MaxInFlight, cfg.CompressionLevel}
 	}
-	return newPipeline(cfg, n, complete, log)
+	return n
 }
 
 func newPipeline(cfg *config.Producer, n network, complete func(*Completion), log *slog.Logger) (*Pipeline, error) {
