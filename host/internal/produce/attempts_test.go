@@ -225,26 +225,32 @@ func (a *attempts) tell(bad map[int32][]uint64) string {
 	for _, partition := range slices.Sorted(maps.Keys(bad)) {
 		refs := bad[partition]
 		refs = refs[:min(len(refs), 3)]
-		var lines []attempt
-		first, last := -1, -1
-		for _, l := range a.lines {
+		fmt.Fprintf(&out, "partition %d, around records %d:\n", partition, refs)
+		var lines []*attempt
+		var named []int // lines that are about the records
+		for i := range a.lines {
+			l := &a.lines[i]
 			if l.partition != partition {
 				continue
 			}
 			if slices.ContainsFunc(l.records(), func(ref uint64) bool { return slices.Contains(refs, ref) }) {
-				if last = len(lines); first < 0 {
-					first = last
-				}
+				named = append(named, len(lines))
 			}
 			lines = append(lines, l)
 		}
-		fmt.Fprintf(&out, "partition %d, around records %d:\n", partition, refs)
-		if first < 0 {
-			fmt.Fprintln(&out, "  no attempt has them")
-			continue
+		told := 0
+		for _, n := range named {
+			first, end := max(told, n-around), min(len(lines), n+around)
+			if first > told {
+				fmt.Fprintln(&out, "  ...")
+			}
+			for _, l := range lines[first:max(first, end)] {
+				fmt.Fprintf(&out, "  %s\n", l)
+			}
+			told = max(told, end)
 		}
-		for _, l := range lines[max(0, first-around):min(len(lines), last+around)] {
-			fmt.Fprintf(&out, "  %s\n", l)
+		if len(named) == 0 {
+			fmt.Fprintln(&out, "  no attempt has them")
 		}
 	}
 	return out.String()
@@ -260,7 +266,7 @@ func (l *attempt) records() []uint64 {
 	return l.refs
 }
 
-func (l attempt) String() string {
+func (l *attempt) String() string {
 	text := fmt.Sprintf("%9.3fms %s", float64(l.at.Microseconds())/1000, l.what)
 	var h kmsg.RecordBatch
 	if l.raw != nil && h.ReadFrom(l.raw) == nil {

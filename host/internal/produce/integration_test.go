@@ -93,6 +93,7 @@ func testNothingIsLostDoubledOrReordered(t *testing.T, transport func(*config.Pr
 	h := newHistory()
 	p := k.recorded(c, h, transport, func(c *config.Producer) {
 		c.Compression, c.BatchSize, c.RetryBackoff = config.CompressionLZ4, 500, config.Duration(5*time.Millisecond)
+		c.BufferMemory = 1 << 18 // so that most records meet the troubles
 	})
 	var faults []*kfake.FaultHandle
 	for _, err := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.KafkaStorageError, kerr.UnknownTopicOrPartition, kerr.OutOfOrderSequenceNumber, kerr.CorruptMessage} {

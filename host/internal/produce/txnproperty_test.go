@@ -83,6 +83,7 @@ func newTxnChaos(t *testing.T, seed uint64) *txnChaos {
 		c.net.firstEpoch = 32750
 	}
 	c.fault = 4 + c.pick(40)
+	c.deny = c.pick(2) == 0
 	x.coord = newModelCoordinator(c.net)
 	x.coord.version2 = c.pick(2) == 0
 	x.coord.latency = time.Millisecond
