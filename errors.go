@@ -3,6 +3,7 @@ package klamm
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Facts that a caller may ask for with errors.Is.
@@ -65,7 +66,13 @@ type PluginError struct {
 }
 
 func (e *PluginError) Error() string {
-	return fmt.Sprintf("plugin %q: %s: %v", e.Plugin, e.Hook, e.Err)
+	return fmt.Sprintf("plugin %q: %s: %s", e.Plugin, e.Hook, e.Cause())
+}
+
+// Cause is the text of Err without the plugin's name in front, which errors of a
+// sandbox start with.
+func (e *PluginError) Cause() string {
+	return strings.TrimPrefix(e.Err.Error(), fmt.Sprintf("plugin %q: ", e.Plugin))
 }
 
 func (e *PluginError) Unwrap() error { return e.Err }

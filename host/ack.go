@@ -99,7 +99,7 @@ func (p *Producer) failLocal(sl *slot, topic string, partition int32, err error)
 	r := klamm.Result{Outcome: klamm.Failed, Topic: topic, Partition: partition, Err: err}
 	var perr *klamm.PluginError
 	if errors.As(err, &perr) {
-		r.Plugin, r.Reason = perr.Plugin, perr.Err.Error()
+		r.Plugin, r.Reason = perr.Plugin, perr.Cause()
 	}
 	p.completeLocal(sl, r)
 }

@@ -36,10 +36,22 @@ type (
 
 	Acks        = config.Acks
 	Compression = config.Compression
+
+	// The words of these are those of TOML: OnError: "drop", Guarantee:
+	// "exactly_once", AutoOffsetReset: "latest".
+	OnError            = config.OnError
+	PartitionerOnError = config.PartitionerOnError
+	OnUnknown          = config.OnUnknown
+	Guarantee          = config.Guarantee
+	OffsetReset        = config.OffsetReset
+	IsolationLevel     = config.IsolationLevel
+	GroupProtocol      = config.GroupProtocol
+	Assignor           = config.Assignor
+	MetadataRecovery   = config.MetadataRecovery
+	Transport          = config.Transport
 )
 
-// Settings that are no words. Those that are words in TOML are the same words in
-// Go: OnError: "drop", Guarantee: "exactly_once", AutoOffsetReset: "latest".
+// What Acks and Compression can be.
 const (
 	AcksAll    = config.AcksAll // of all replicas in sync; the default
 	AcksLeader = config.AcksLeader

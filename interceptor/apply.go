@@ -41,7 +41,7 @@ func (r *run) apply(p *place, gen *generation, it *Item, v *runtime.Verdict) (ki
 func (r *run) end(p *place, gen *generation, it *Item, o klamm.Outcome, v *runtime.Verdict) {
 	r.ended(p, gen, it, o)
 	it.ReasonCode = v.Reason
-	it.Reason = reasonText(v.Reason, gen.reasonOf(v.Reason), v.Text)
+	it.Reason = v.Why(gen.reasonOf(v.Reason))
 }
 
 // ended notes what ended a record's way and where.
@@ -66,16 +66,6 @@ func (r *run) deadLetter(p *place, it *Item) {
 	}
 	it.Err = p.errorOf(err)
 	r.fault(p, "dead_letter_unset", it.Err)
-}
-
-func reasonText(code uint16, name string, text []byte) string {
-	switch {
-	case len(text) == 0:
-		return name
-	case code == abi.ReasonOther || name == "":
-		return string(text)
-	}
-	return name + ": " + string(text)
 }
 
 // route sets the partition that the record demands; -1 demands none.

@@ -3,8 +3,6 @@ package interceptor
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/klamm-io/klamm"
@@ -161,18 +159,5 @@ func (l *Lane) intern(b []byte) string {
 
 // errorOf is the error of a record that a plugin failed.
 func (p *place) errorOf(err error) error {
-	prefix := fmt.Sprintf("plugin %q: ", p.link.Name)
-	if strings.HasPrefix(err.Error(), prefix) {
-		err = &within{err, len(prefix)}
-	}
 	return &klamm.PluginError{Plugin: p.link.Name, Hook: p.hook.String(), Err: err}
 }
-
-// within is an error that stands behind one that has named the plugin.
-type within struct {
-	error
-	prefix int
-}
-
-func (e *within) Error() string { return e.error.Error()[e.prefix:] }
-func (e *within) Unwrap() error { return e.error }

@@ -288,7 +288,8 @@ func (w *WASM) apply(g *runtime.Generation, at int, v *runtime.Verdicts) {
 			}
 		case abi.Fail:
 			failed++
-			w.refuse(at+i, failure(g, v.At(i)))
+			verdict := v.At(i)
+			w.refuse(at+i, errors.New(verdict.Why(g.Reason(verdict.Reason))))
 		default:
 			passed++
 			w.run.out[at+i] = UseDefault
@@ -320,14 +321,6 @@ func (w *WASM) route(i int, to int32) error {
 		r.load[index] += uint32(recordSize(r.recs[i]))
 	}
 	return nil
-}
-
-// failure is the error of a record that the plugin failed.
-func failure(g *runtime.Generation, v runtime.Verdict) error {
-	if len(v.Text) > 0 {
-		return fmt.Errorf("failed the record: %s: %s", g.Reason(v.Reason), v.Text)
-	}
-	return fmt.Errorf("failed the record: %s", g.Reason(v.Reason))
 }
 
 // refuse fails record i.

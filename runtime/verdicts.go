@@ -39,6 +39,18 @@ type Verdict struct {
 	Edits     []Edit // of EDIT
 }
 
+// Why says for people why a record ends: its reason, which has that name, and the
+// verdict's text.
+func (v *Verdict) Why(name string) string {
+	switch {
+	case len(v.Text) == 0:
+		return name
+	case v.Reason == abi.ReasonOther || name == "":
+		return string(v.Text)
+	}
+	return name + ": " + string(v.Text)
+}
+
 // Edit is one change to a record. Nil bytes are null. Lengths that an Op
 // demands were checked: see abi.Op.
 type Edit struct {
