@@ -288,7 +288,7 @@ func TestRetriesBeforeAPolicysDeadLetter(t *testing.T) {
 			b := startBroker(t, 1, "raw", "clean", "dead")
 			cfg := retrying(once, 2, time.Millisecond)
 			cfg.Chain = map[string]host.ChainConfig{"c": {Topics: []string{"clean"}, OnSend: []string{"j", "faulty"}, DeadLetterTopic: "dead"}}
-			cfg.Plugin = map[string]host.PluginConfig{"faulty": {Module: "../runtime/testdata/faulty/faulty.wasm", OnError: "dead_letter"}}
+			cfg.Plugin = map[string]host.PluginConfig{"faulty": {Module: "../testdata/faulty/faulty.wasm", OnError: "dead_letter"}}
 			var mu sync.Mutex
 			seen := map[string]int{}
 			h := newHost(t, b, cfg, host.WithInterceptor("j", judge{send: func(it *interceptor.Item) {

@@ -28,7 +28,7 @@ func touching(mib int) []byte {
 // BenchmarkRecovery measures what a fault costs besides itself: to restore the
 // instance after a call, and to make another one instead. The median counts.
 func BenchmarkRecovery(b *testing.B) {
-	c, err := os.ReadFile("testdata/faulty/faulty.wasm")
+	c, err := os.ReadFile("../testdata/faulty/faulty.wasm")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func byHand() diarist {
 // faulty is a diarist that clang has compiled.
 func faulty(t testing.TB) diarist {
 	t.Helper()
-	wasm, err := os.ReadFile("testdata/faulty/faulty.wasm")
+	wasm, err := os.ReadFile("../testdata/faulty/faulty.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}

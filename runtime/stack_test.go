@@ -17,7 +17,7 @@ import (
 // here is the line of the source that is marked with a word.
 func here(t *testing.T, mark string) int {
 	t.Helper()
-	b, err := os.ReadFile("testdata/faulty/faulty.c")
+	b, err := os.ReadFile("../testdata/faulty/faulty.c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func wantFrames(t *testing.T, stack string, want ...string) {
 }
 
 func TestStackOfACGuestHasLines(t *testing.T) {
-	committed, err := os.ReadFile("testdata/faulty/faulty.wasm")
+	committed, err := os.ReadFile("../testdata/faulty/faulty.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func builtFaulty(t *testing.T) []byte {
 		return nil
 	}
 	out := filepath.Join(t.TempDir(), "faulty.wasm")
-	if msg, err := exec.Command("bash", "testdata/faulty/build.sh", out).CombinedOutput(); err != nil {
+	if msg, err := exec.Command("bash", "../testdata/faulty/build.sh", out).CombinedOutput(); err != nil {
 		t.Fatalf("build.sh: %v\n%s", err, msg)
 	}
 	b, err := os.ReadFile(out)

@@ -25,8 +25,8 @@ type row struct {
 	May  []string
 }
 
-// any is the May of the top layer.
-const any = "..."
+// everything is the May of the top layer.
+const everything = "..."
 
 // table is the list of layers, lowest first. The row with the longest matching
 // path counts.
@@ -75,7 +75,7 @@ var table = []row{
 	{"internal/checker/trial", []string{".", "interceptor", "host", "internal/config", "internal/broker", "internal/faultproxy", "internal/checker"}},
 	{"host/faulttest", []string{".", "host", "internal/..."}},
 	{"host/killtest", []string{".", "host", "interceptor", "internal/..."}}, // faulttest's hosts are of its own process
-	{"cmd", []string{any}},
+	{"cmd", []string{everything}},
 }
 
 // libraries says which packages may import a library. One that is not listed
@@ -239,7 +239,7 @@ func forbiddenOurs(pkg, ours string) string {
 		return fmt.Sprintf("only %q may import it", owner)
 	}
 	for _, may := range r.May {
-		if may == any || may == ours {
+		if may == everything || may == ours {
 			return ""
 		}
 		if tree, ok := strings.CutSuffix(may, "/..."); ok && under(ours, tree) {

@@ -27,7 +27,7 @@ func codeOf(t *testing.T, wasm []byte) []byte {
 // What stands at an offset of the metered code stood at the one that the map
 // says.
 func TestOffsetsLeadToTheSameCode(t *testing.T) {
-	wasm, err := os.ReadFile("../testdata/faulty/faulty.wasm")
+	wasm, err := os.ReadFile("../../testdata/faulty/faulty.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func sectionsOf(c map[string][]byte) Sections {
 	return Sections{Line: c[".debug_line"], LineStr: c[".debug_line_str"], Str: c[".debug_str"]}
 }
 
-const fixture = "../../testdata/faulty/faulty.wasm"
+const fixture = "../../../testdata/faulty/faulty.wasm"
 
 // Go's own reader of DWARF says the same of every address.
 func TestAgainstDebugDWARF(t *testing.T) {
