@@ -46,8 +46,9 @@ func (c *Consumer) OnRebalance(l RebalanceListener) { c.c.listener = l }
 // Seek has one of the consumer's partitions read on at an offset, forwards or
 // back. The next record that the handler gets of it is that one, or the first
 // after it that there is. The handler may call it: what was read before is not
-// handed to it any more. The offset is committed as if all before had been
-// handled. An offset that is not in the log follows auto_offset_reset.
+// handed to it any more; of that, what was held to be tried again counts as failed.
+// The offset is committed as if all before had been handled. An offset that is not
+// in the log follows auto_offset_reset.
 func (c *Consumer) Seek(tp klamm.TopicPartition, offset int64) error { return c.c.seek(tp, offset) }
 
 // SeekTo is Seek of partitions to where start says, which the brokers are asked
@@ -141,6 +142,8 @@ func (c *consumption) Sought(tp klamm.TopicPartition, offset int64, forget func(
 	c.parts[tp] = pr
 	if old.inFlight() > 0 {
 		c.gone = append(c.gone, old)
+	} else { // what was held
+		c.tally.complete(klamm.Failed, old.giveUp())
 	}
 	c.mu.Unlock()
 	c.h.settleClaims(tp, old.abandon(), klamm.Failed, errSought)

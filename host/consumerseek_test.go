@@ -335,6 +335,8 @@ func handledWithRetries(t *testing.T, n int, backoff time.Duration, f func(c *ho
 		}
 		return f(c, len(got), rec.Offset)
 	}))
+	s := c.Stats()
+	balanced(t, s.Counts, s.In)
 	return got
 }
 
