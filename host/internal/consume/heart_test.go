@@ -218,7 +218,7 @@ func TestCommitWithAnEpoch(t *testing.T) {
 // TestEpochStaysWhileSteady has members come, each of which raises the epoch.
 func TestEpochStaysWhileSteady(t *testing.T) {
 	x := newBench(t, 4, 1, "t")
-	m := x.join(t, newRecorder("m"), heartConfig(), "g", "", "t")
+	m := x.joinAs(t, newRecorder("m"), heartConfig(), "g", "", func(g *Group) { g.member.(*heart).patience = time.Hour }, "t")
 	m.wait(t, "its partitions", func() bool { return len(m.parts) == 4 })
 	release, err := m.group.Steady(testContext(t))
 	if err != nil {
