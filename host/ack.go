@@ -202,7 +202,7 @@ func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 	if len(a.owners) > 0 {
 		a.settleBatch(b, state.Settlement{
 			Outcome: b.outcome(), Unknown: unknown, Err: b.Err, NowMS: nowMS,
-			At: state.Position{Topic: b.Topic, Partition: b.Partition},
+			At: state.Position{Topic: b.Topic, Partition: b.Partition}, Plugin: b.plugin, Reason: b.reason,
 		})
 	}
 }
@@ -211,7 +211,7 @@ func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 // a transaction is settled by its end.
 func (a *acknowledger) settleBatch(b *batchEnd, s state.Settlement) {
 	settle := a.p.ledger.SettleSame
-	if b.txn != 0 && b.Err == nil {
+	if b.txn != 0 && b.outcome() == klamm.Written {
 		settle = a.p.txn.tentative
 	}
 	a.settled(settle(a.owners, a.offsets, s, a.resolved[:0]))

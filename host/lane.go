@@ -130,6 +130,8 @@ type lane struct {
 	lot     lot         // of slots
 	memory  int         // bytes that are reserved, and no record's yet
 	ended   []completed // by verdicts of the block that is judged
+	drops   *batchEnd   // the last of them where that is one of drops
+	unused  int         // memory of those that were dropped
 	sends   int         // how many; see clock.renew
 	breath  int         // bytes since produce.Pipeline.Breathe
 	inside  int         // Sends that hold mu, or wait for their turn with a record
@@ -376,15 +378,26 @@ func (l *lane) judge(b *block) {
 	l.placer.place(l, b)
 }
 
-// end notes that a verdict ended a record.
-func (l *lane) end(sl *slot, it *interceptor.Item, o klamm.Outcome) {
+// end notes that a verdict failed a record.
+func (l *lane) end(sl *slot, it *interceptor.Item) {
 	l.ended = append(l.ended, completed{slot: sl, result: klamm.Result{
-		Outcome: o, Topic: it.Record.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
+		Outcome: klamm.Failed, Topic: it.Record.Topic, Partition: klamm.NoPartition, Offset: klamm.NoOffset,
 		Plugin: it.Plugin, Reason: it.Reason, Err: it.Err,
 	}})
-	if sl.done != nil || sl.seen().sync != nil { // somebody is told
-		l.ended[len(l.ended)-1].result.DuplicateOf = duplicateOf(o, &it.Duplicate)
+}
+
+// drop is end for a record that is dropped: most of a block are for one reason.
+func (l *lane) drop(sl *slot, it *interceptor.Item) {
+	if l.drops == nil || !l.drops.takes(sl, it) {
+		l.drops = newDropEnd(sl, it)
+		l.ended = append(l.ended, completed{batch: l.drops})
 	}
+	if sl.done != nil || sl.seen().sync != nil { // somebody is told
+		l.drops.duplicates(&it.Duplicate)
+	}
+	l.drops.Refs = append(l.drops.Refs, uint64(sl.ref))
+	l.unused += int(sl.reserved)
+	sl.reserved = 0
 }
 
 // endAll hands on, at once, all records of a block that verdicts have ended, and
@@ -393,12 +406,14 @@ func (l *lane) endAll() {
 	if len(l.ended) == 0 {
 		return
 	}
-	memory := 0
+	memory := l.unused
 	for i := range l.ended {
-		sl := l.ended[i].slot
-		memory += int(sl.reserved)
-		sl.reserved = 0
+		if sl := l.ended[i].slot; sl != nil {
+			memory += int(sl.reserved)
+			sl.reserved = 0
+		}
 	}
+	l.drops, l.unused = nil, 0
 	l.p.pipeline.Release(memory)
 	l.p.acker.queue.put(l.ended...)
 	clear(l.ended)
@@ -430,7 +445,7 @@ func (l *lane) settleEnd(sl *slot, it *interceptor.Item) bool {
 		if it.Wait != nil {
 			return l.wait(sl, it)
 		}
-		l.end(sl, it, klamm.Dropped)
+		l.drop(sl, it)
 	case klamm.DeadLettered:
 		sl.more().dead = &deadVerdict{plugin: it.Plugin, reason: it.Reason}
 	default:
@@ -438,7 +453,7 @@ func (l *lane) settleEnd(sl *slot, it *interceptor.Item) bool {
 			l.holdOne(sl, it)
 			return false
 		}
-		l.end(sl, it, klamm.Failed)
+		l.end(sl, it)
 	}
 	return true
 }
