@@ -120,8 +120,15 @@ func mend(err error) string {
 	if e, ok := kafkaerrors.OfError(err); ok {
 		return e.Do
 	}
-	if refused := (*guard.Error)(nil); errors.As(err, &refused) {
+	var refused *guard.Error
+	var plugin *klamm.PluginError
+	switch {
+	case errors.As(err, &refused):
 		return rebuildModule
+	case errors.As(err, &plugin) && runtime.IsFault(err):
+		return fmt.Sprintf("mend the plugin, or choose by on_error in [plugin.%s] what becomes of such a record; `klamm explain` shows it alone", plugin.Plugin)
+	case errors.As(err, &plugin):
+		return fmt.Sprintf("mend the record, or what [plugin.%s.config] makes of it; `klamm explain` shows each plugin's step", plugin.Plugin)
 	}
 	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/runtime"
 )
 
 func TestUsageErrors(t *testing.T) {
@@ -99,6 +100,24 @@ func TestExitCode(t *testing.T) {
 				t.Errorf("got %d, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestMendsPlugins: what a plugin did to a record has a way out too.
+func TestMendsPlugins(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"refused by it", errors.New("no id"), "[plugin.p.config]"},
+		{"broken", &runtime.TrapError{}, "on_error in [plugin.p]"},
+	}
+	for _, tt := range tests {
+		err := fmt.Errorf("1 of 1 records failed: %w", &klamm.PluginError{Plugin: "p", Hook: "on_send", Err: tt.err})
+		if got := mend(err); !strings.Contains(got, tt.want) || !strings.Contains(got, "klamm explain") {
+			t.Errorf("%s: %q", tt.name, got)
+		}
 	}
 }
 

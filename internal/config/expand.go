@@ -94,6 +94,8 @@ func (x *expander) resolve(kind, body string) (string, error) {
 		return fallback, nil // as the shell does: unset or empty
 	case problem != "" && message != "":
 		return "", &valueError{problem + ": " + message, ""}
+	case name == "":
+		return "", &valueError{problem, fmt.Sprintf("write its name behind the colon, as in ${%s:%s}", kind, map[string]string{"env": "HOME", "file": "/run/secrets/kafka"}[kind])}
 	case problem != "":
 		return "", &valueError{problem, fmt.Sprintf("provide it, or write ${%s:%s:-default}", kind, name)}
 	case message != "" && value == "":

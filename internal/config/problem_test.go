@@ -209,6 +209,11 @@ c.toml:2:11: error: cluster.tls.ca_file is given, but TLS is off
   |
 2 | ca_file = "c.pem"
   |           ^^^^^^^ set enabled = true in [cluster.tls]`},
+		{"a reference without a name", "[host]\nid = \"${env:}\"\n", `
+c.toml:2:6: error: host.id: ${env:} names no variable
+  |
+2 | id = "${env:}"
+  |      ^^^^^^^^^ write its name behind the colon, as in ${env:HOME}`},
 		{"no such authority", "[cluster.tls]\nenabled = true\nca_file = \"nowhere.pem\"\n", `
 c.toml:3:11: error: cluster.tls.ca_file: file "nowhere.pem" does not exist
   |

@@ -48,7 +48,7 @@ var own = []Entry{
 	{
 		Name: "ErrUnknownTopic", Class: Configuration, Err: klamm.ErrUnknownTopic,
 		Cause: "the topic does not exist and may not be created",
-		Do:    "klamm topic create TOPIC, or set allow_auto_create_topics = true in [cluster]",
+		Do:    "klamm topic create TOPIC, or set allow_auto_create_topics = true in [cluster] if the brokers' auto.create.topics.enable is too",
 		Klamm: "asks for 5 s, then fails the record",
 	},
 	{
