@@ -33,9 +33,6 @@ var (
 	//go:embed route-by/wasm/klamm.json
 	routeByManifest []byte
 
-	//go:embed builtin.txt
-	builtBy string
-
 	builtins = map[string]builtin{
 		"dedup":    {dedupModule, dedupManifest},
 		"mask":     {maskModule, maskManifest},
@@ -59,7 +56,3 @@ func Builtin(name string) (wasm []byte, env map[string]string, ok bool) {
 	b, ok := builtins[name]
 	return b.module, nil, ok
 }
-
-// BuiltBy names the compiler that built the embedded modules. With the same one,
-// a rebuild gives the same bytes.
-func BuiltBy() string { return builtBy }

@@ -200,3 +200,38 @@ func TestVerdictsAreCollected(t *testing.T) {
 	}
 	goruntime.KeepAlive(kept)
 }
+
+// NewSyncProducer takes a configuration as sarama wants it of a synchronous
+// producer or not, and routes what plugins route.
+func TestNewSyncProducer(t *testing.T) {
+	b := startBroker(t, 1, "orders")
+	h := newHost(t, b, dedupOf("orders"))
+	cfg := settings()
+	cfg.Producer.Return.Successes = false
+	p, err := saramaplugin.NewSyncProducer(h, b.Addrs(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for i := range 2 {
+		msg := &sarama.ProducerMessage{Topic: "orders", Key: sarama.StringEncoder("a"), Value: sarama.StringEncoder("v")}
+		_, offset, err := p.SendMessage(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, dropped := saramaplugin.DroppedBy(msg)
+		if want := int64(-i); offset != want || dropped != (i == 1) {
+			t.Errorf("message %d: offset %d, dropped %t; want %d, %t", i, offset, dropped, want, i == 1)
+		}
+	}
+	if cfg.Producer.Return.Successes {
+		t.Error("the caller's configuration was changed")
+	}
+	if _, err := saramaplugin.NewSyncProducer(h, []string{"127.0.0.1:1"}, cfg); err == nil {
+		t.Error("no broker is there, and no error")
+	}
+}

@@ -51,11 +51,7 @@ func exportPartition(p unsafe.Pointer, n uint32) uint64 {
 }
 
 //go:wasmexport klamm_close
-func exportClose() {
-	if reg.onClose != nil {
-		reg.onClose()
-	}
-}
+func exportClose() { end() }
 
 func mem(p unsafe.Pointer, n uint32) []byte { return unsafe.Slice((*byte)(p), n) }
 

@@ -59,11 +59,7 @@ func NativeStart(host NativeHost, register func(), initBlock []byte) abi.InitRes
 func NativeCall(hook abi.Hook, block []byte) abi.CallResult { return call(hook, block) }
 
 // NativeClose runs what OnClose registered.
-func NativeClose() {
-	if reg.onClose != nil {
-		reg.onClose()
-	}
-}
+func NativeClose() { end() }
 
 func importLog(level int32, line []byte) { nativeHost.Log(level, line) }
 

@@ -55,6 +55,13 @@ func OnInit(fn func(*Init) error) { reg.onInit = fn }
 // has 100 ms, and does not run after a fault.
 func OnClose(fn func()) { reg.onClose = fn }
 
+// end is the end of an instance.
+func end() {
+	if reg.onClose != nil {
+		reg.onClose()
+	}
+}
+
 func judge(h abi.Hook, fn func(*Batch) error, fields Fields) {
 	reg.judges[h] = fn
 	register(h, fields)

@@ -67,9 +67,6 @@ func (r Record) Route(partition uint32) {
 // one demanded.
 func (r Record) ClearPartition() { r.Route(1<<32 - 1) }
 
-// SetPartition is Route.
-func (r Record) SetPartition(partition uint32) { r.Route(partition) }
-
 // SetValue replaces the value; nil makes it null. A value of the same length is
 // written in place, which is the cheap way, so Value returns it from then on.
 // Otherwise Value goes on returning what came in.
