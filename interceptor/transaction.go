@@ -169,10 +169,12 @@ func (t *transaction) claimKeys(b *runtime.Block, ttlMS int64, mask []byte) (fre
 			fresh = abi.ClaimRefused
 		}
 	}
+	var met state.Answer
 	for i := range t.met {
 		m := &t.met[i]
 		a := &t.asked[m.Index]
-		t.note(t.askers[m.Index], a.ID, ttl, &state.Answer{Code: a.Code, At: m.At, Wait: m.Wait})
+		met.Code, met.At, met.Wait = a.Code, m.At, m.Wait
+		t.note(t.askers[m.Index], a.ID, ttl, &met)
 	}
 	clear(t.met)
 	if t.space.Shared() {
@@ -203,10 +205,11 @@ func (t *transaction) note(index int, id []byte, ttl time.Duration, a *state.Ans
 	it.Claimed = it.Claimed || a.Fresh
 	start := len(t.ids)
 	t.ids = append(t.ids, id...)
-	t.claims = append(t.claims, claim{
-		index: index, topic: it.Record.Topic, id: span{start, len(t.ids)},
-		ttl: ttl, fresh: a.Fresh, held: a.Fresh, wait: a.Wait, at: a.At,
-	})
+	n := len(t.claims)
+	t.claims = slices.Grow(t.claims, 1)[:n+1]
+	c := &t.claims[n] // in place: a literal would be built elsewhere and copied
+	c.index, c.topic, c.id.start, c.id.end = index, it.Record.Topic, start, len(t.ids)
+	c.ttl, c.fresh, c.held, c.wait, c.at = ttl, a.Fresh, a.Fresh, a.Wait, a.At
 }
 
 // undoFrom gives back the claims of the records from index n on.

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 )
@@ -116,7 +117,10 @@ func (s *Space) claimLot(asked []Asked, first int, ttl time.Duration, met []Met)
 		q.Code, q.Fresh = a.Code, a.Fresh
 		switch a.Code {
 		case Confirmed, Pending:
-			met = append(met, Met{Index: first + int(i), At: a.At, Wait: a.Wait})
+			n := len(met)
+			met = slices.Grow(met, 1)[:n+1]
+			m := &met[n] // in place: a literal would be built elsewhere and copied
+			m.Index, m.At, m.Wait = first+int(i), a.At, a.Wait
 		case Refused:
 			s.refuse(asked[first+int(i):], len(lot)-int(i))
 			return met, true
