@@ -1,7 +1,8 @@
 package state
 
-// lotMax is how many records are looked up at once.
-const lotMax = 256
+// lotMax is how many records are looked up at once. What has been read for more of
+// them has partly left the first cache again when it is used.
+const lotMax = 128
 
 // lot looks up many ids or records ahead of the work on them. Ids are hashes, so
 // each step of a lookup reads a place that is in no cache, and what comes next
