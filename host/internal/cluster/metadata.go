@@ -189,7 +189,7 @@ func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) {
 		}
 		if t == nil && last != nil && c.final(last, answers, time.Since(began)) {
 			c.mu.Unlock()
-			return nil, fmt.Errorf("topic %q: %w", name, last)
+			return nil, fmt.Errorf("topic %q: %w", name, c.advice(last))
 		}
 		e.wanted = t == nil
 		c.mu.Unlock()
@@ -200,11 +200,23 @@ func (c *Cluster) AwaitTopic(ctx context.Context, name string) (*Topic, error) {
 		select {
 		case <-answered:
 		case <-ctx.Done():
-			return nil, ended(ctx, what, last)
+			return nil, ended(ctx, what, c.advice(last))
 		case <-c.ctx.Done():
 			return nil, fmt.Errorf("%s: %w", what, klamm.ErrClosed)
 		}
 	}
+}
+
+// advice says what to do about a topic that there is none of.
+func (c *Cluster) advice(err error) error {
+	b, ok := err.(*klamm.BrokerError)
+	switch {
+	case !ok || b.Code != klamm.CodeUnknownTopicOrPartition:
+		return err
+	case c.settings.autoCreate:
+		return fmt.Errorf("no broker knows it, and none has created it; look at auto.create.topics.enable of the brokers, or create it: %w", err)
+	}
+	return fmt.Errorf("no broker knows it; mend its name, create it, or set allow_auto_create_topics: %w", err)
 }
 
 // unknownFor is how long brokers must not know a topic until it counts as one
