@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -77,5 +78,15 @@ func TestPluginErrors(t *testing.T) {
 func TestInspectBuiltins(t *testing.T) {
 	for _, name := range []string{"dedup", "mask", "route-by"} {
 		klammRun(t, "plugin", "inspect", "builtin:"+name).want(t, exitOK).wantOut(t, "manifest  "+name, "klamm.log", "limits    one call 50ms")
+	}
+}
+
+// TestPluginNewJSON: what was written, as one object.
+func TestPluginNewJSON(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mark")
+	v := klammRun(t, "plugin", "new", "mark", "--dir", dir, "--output", "json").want(t, exitOK).json(t)
+	files, _ := v["files"].([]any)
+	if v["schema"] != "klamm.plugin-new/1" || v["dir"] != dir || v["language"] != "go" || !slices.Contains(files, any("main.go")) {
+		t.Errorf("got %v", v)
 	}
 }

@@ -73,9 +73,13 @@ func (a *app) newPlugin(lang module.Language, name, dir string) error {
 			return err
 		}
 	}
-	fmt.Fprintln(a.out, dir)
+	if a.json() {
+		err = printJSON(a.out, map[string]any{"schema": "klamm.plugin-new/1", "name": name, "language": lang, "dir": dir, "files": sortedKeys(files)})
+	} else {
+		_, err = fmt.Fprintln(a.out, dir)
+	}
 	a.say("next: cd %s && klamm plugin test", dir)
-	return nil
+	return err
 }
 
 // languageScaffold is what a new plugin has besides the files of all languages.
