@@ -32,7 +32,7 @@ func TestBadInputIsTold(t *testing.T) {
 		`topic "nowhere": no broker knows it; mend its name, create it, or set allow_auto_create_topics: UNKNOWN_TOPIC_OR_PARTITION \(3\)`)
 	expect("bad topic", send(t.Context(), &klamm.Record{Topic: "or ders"}), klamm.ErrInvalidTopic, `send: .*"or ders".*`)
 	expect("partition out of range", send(t.Context(), &klamm.Record{Topic: "orders", Target: klamm.ToPartition(7)}), klamm.ErrInvalidPartition,
-		`.*invalid partition: 7 demanded, topic "orders" has partitions 0 to 1`)
+		`.*invalid partition: 7 demanded by the record or a plugin, topic "orders" has partitions 0 to 1`)
 	expect("negative partition", send(t.Context(), &klamm.Record{Topic: "orders", Target: klamm.ToPartition(-3)}), klamm.ErrInvalidPartition,
 		`send to "orders": .*invalid partition: -3 is negative`)
 	expect("no record", send(t.Context(), nil), nil, "send: the record is nil")

@@ -238,12 +238,12 @@ func (t *placement) produce(rec *produce.Record) {
 	sl.reserved = 0
 }
 
-// choose is the order of DESIGN: explicit partition, partitioner, default.
+// choose goes by an explicit partition, then the partitioner, then the default.
 func (pl *placer) choose(t *placement, topic *placeTopic) (int32, error) {
 	count := int32(len(topic.view.Partitions))
 	if to, explicit := t.record.Target.Partition(); explicit {
 		if to < 0 || to >= count {
-			return klamm.NoPartition, fmt.Errorf("%w: %d demanded, topic %q has partitions 0 to %d", klamm.ErrInvalidPartition, to, topic.view.Name, count-1)
+			return klamm.NoPartition, fmt.Errorf("%w: %d demanded by the record or a plugin, topic %q has partitions 0 to %d", klamm.ErrInvalidPartition, to, topic.view.Name, count-1)
 		}
 		return to, nil
 	}
