@@ -73,7 +73,10 @@ func (c *checkRun) all(ctx context.Context, path string, connect bool) error {
 		return unreadable(path, err)
 	}
 	if c.problems = problems; problems.Errors() > 0 {
-		return nil
+		if sound := problems.Sound(); sound != nil {
+			c.askPlugins(ctx, sound)
+		}
+		return context.Cause(ctx)
 	}
 	c.cfg = cfg
 	s := &settings{Config: cfg, path: path, baseDir: folderOf(path)}
@@ -87,15 +90,20 @@ func (c *checkRun) all(ctx context.Context, path string, connect bool) error {
 
 // loadPlugins does what a start does, without brokers.
 func (c *checkRun) loadPlugins(ctx context.Context, s *settings) {
-	h, err := host.Load(ctx, *c.cfg, s.baseDir, host.WithLogger(c.a.quietLogger(config.Log{Level: "error"})))
+	c.askPlugins(ctx, c.cfg)
+	for _, name := range sortedKeys(c.cfg.Plugin) {
+		c.warnOfPass(ctx, s, name)
+	}
+}
+
+// askPlugins loads the plugins of cfg and notes what they find wrong.
+func (c *checkRun) askPlugins(ctx context.Context, cfg *config.Config) {
+	h, err := host.Load(ctx, *cfg, folderOf(c.path), host.WithLogger(c.a.quietLogger(config.Log{Level: "error"})))
 	if err == nil {
 		err = h.Close(ctx)
 	}
 	for _, e := range flatten(err) {
 		c.pluginProblem(e)
-	}
-	for _, name := range sortedKeys(c.cfg.Plugin) {
-		c.warnOfPass(ctx, s, name)
 	}
 }
 

@@ -168,3 +168,37 @@ func TestExplainErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckTellsPluginsMistakesToo: what only the plugins know is told beside
+// mistakes that keep the file from being used, and the exit code is the file's.
+func TestCheckTellsPluginsMistakesToo(t *testing.T) {
+	path := writeFile(t, "config.toml", `version = 1
+[cluster]
+bootstrap_server = ["embedded"]
+[plugins]
+memory = "1KiB"
+[plugin.dedup]
+module = "builtin:dedup"
+state = "ids"
+[plugin.dedup.config]
+widow = "24h"
+WINDOW = "1h"
+[plugin.mask]
+modul = "builtin:mask"
+[plugin.mask.config]
+mode = "nul"
+[plugin.gone]
+module = "gone.wasm"
+[chain.c]
+topics = ["t"]
+on_send = ["dedup", "mask", "gon"]
+[state.ids]
+backend = "disk"
+`)
+	r := klammRun(t, "check", path).want(t, exitConfig).wantOut(t,
+		`:3:1: error: unknown key "bootstrap_server"`, `:5:10: error:`, `:10:1: error: plugin "dedup": unknown config key "widow"`, `did you mean "window"?`, `:11:1: error: plugin "dedup": unknown config key "WINDOW"`,
+		`:13:1: error: unknown key "modul"`, `:17:10: error: plugin "gone": module "gone.wasm": nothing is at`, `:20:29: error: chain "c": no plugin named "gon"`, `:22:11: error:`)
+	if strings.Contains(r.out, "nul") {
+		t.Errorf("a plugin that is not sound was asked: %s", r.out)
+	}
+}

@@ -40,6 +40,21 @@ func refusedKeys(err error) (plugin string, lines []string) {
 	return guest.Plugin, lines
 }
 
+// sameButCase finds key among those that a plugin says it knows, written in
+// another case: its own search goes by letters.
+func sameButCase(key, known string) string {
+	names, ok := strings.CutPrefix(known, "known are ")
+	if !ok {
+		return ""
+	}
+	for name := range strings.SplitSeq(names, ", ") {
+		if strings.EqualFold(name, key) {
+			return name
+		}
+	}
+	return ""
+}
+
 // addPluginKeys adds the mistakes that a plugin found in its own table, each at
 // its key or value, and reports whether err is nothing but such.
 func addPluginKeys(problems *config.Problems, err error) bool {
@@ -54,6 +69,9 @@ func addPluginKeys(problems *config.Problems, err error) bool {
 		text, do, found := strings.Cut(line, "; ")
 		if text = fmt.Sprintf("plugin %q: %s", plugin, text); !found {
 			do = ""
+		}
+		if near := sameButCase(key, do); m[1] != "" && near != "" {
+			do = fmt.Sprintf("did you mean %q?", near)
 		}
 		if m[1] != "" {
 			problems.AddKey(at, config.Error, text, do)

@@ -58,7 +58,7 @@ func (k *checker) plugin(name string, p Plugin) {
 	if digest, err := hex.DecodeString(p.SHA256); p.SHA256 != "" && (err != nil || len(digest) != 32) {
 		k.fail(at("sha256"), fmt.Sprintf("plugin %q: sha256 is not 64 hexadecimal digits", name), "sha256sum prints it")
 	}
-	k.limits(path("plugin", name), p.Memory, p.Timeout, p.Output)
+	k.ownLimits(name, p)
 	k.oneOf(at("on_error"), string(p.OnError), onErrors...)
 	k.oneOf(at("on_unknown"), string(p.OnUnknown), onUnknowns...)
 	if p.State != "" {
@@ -72,6 +72,30 @@ func (k *checker) plugin(name string, p Plugin) {
 	}
 	k.grants(name, p)
 	k.deadLetterTopicGiven(name, p)
+}
+
+// ownLimits checks the limits that a plugin sets. What is wrong with those of
+// [plugins] is told there, once.
+func (k *checker) ownLimits(name string, p Plugin) {
+	p = k.withoutShared(name, p)
+	k.limits(path("plugin", name), p.Memory, p.Timeout, p.Output)
+}
+
+// withoutShared puts the defaults for the limits that a plugin has from
+// [plugins].
+func (c *Config) withoutShared(name string, p Plugin) Plugin {
+	d := Default().Plugins
+	set := func(key string) bool { return c.isSet("plugin", name, key) }
+	if p.Memory == c.Plugins.Memory && !set("memory") {
+		p.Memory = d.Memory
+	}
+	if p.Timeout == c.Plugins.Timeout && !set("timeout") {
+		p.Timeout = d.Timeout
+	}
+	if p.Output == c.Plugins.Output && !set("output") {
+		p.Output = d.Output
+	}
+	return p
 }
 
 func (k *checker) module(name, module string) {

@@ -73,6 +73,7 @@ func Parse(path string, text []byte, o Options) (*Config, *Problems) {
 	c.anchor(filepath.Dir(path))
 	c.check(problems)
 	if problems.Errors() > 0 {
+		problems.sound = c.sound(problems)
 		return nil, problems
 	}
 	c.ApplyDefaults()

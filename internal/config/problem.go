@@ -61,6 +61,7 @@ type Problems struct {
 	// problems show the references instead.
 	outside []outsideValue
 	known   map[string]bool // paths that have an error
+	sound   *Config
 }
 
 type outsideValue struct{ value, written string }

@@ -214,6 +214,11 @@ c.toml:2:6: error: host.id: ${env:} names no variable
   |
 2 | id = "${env:}"
   |      ^^^^^^^^^ write its name behind the colon, as in ${env:HOME}`},
+		{"a limit of all plugins", "[plugins]\nmemory = \"1KiB\"\n[plugin.p]\nmodule = \"builtin:mask\"\n[chain.c]\ntopics = [\"t\"]\non_send = [\"p\"]\n", `
+c.toml:2:10: error: plugins.memory: 1KiB is too small
+  |
+2 | memory = "1KiB"
+  |          ^^^^^^ the least is 64KiB`},
 		{"no such authority", "[cluster.tls]\nenabled = true\nca_file = \"nowhere.pem\"\n", `
 c.toml:3:11: error: cluster.tls.ca_file: file "nowhere.pem" does not exist
   |
