@@ -104,9 +104,9 @@ func (t *partition) judge(b *batch, a *answer, r rule) (end *ending, halves bool
 	if b.stamp == nil && (r.do == reorder || r.do == restart || r.do == fence) {
 		r = rule{do: fail} // it has no sequence that could be mended
 	}
-	// A broker that calls a batch out of order when it is its turn is confused,
-	// and may have written it.
-	maybe := b.maybeWritten || r.unclear || r.do == reorder && t.isTurnOf(b)
+	// A broker that calls a batch out of order when nothing is in flight before
+	// it may be confused, and have written it.
+	maybe := b.maybeWritten || r.unclear || r.do == reorder && (t.isTurnOf(b) || t.isBehindHole(b))
 	switch r.do {
 	case succeed, succeedUnplaced:
 		b.done = true

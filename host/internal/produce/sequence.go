@@ -232,21 +232,23 @@ func (t *partition) isOvertaken(b *batch) bool {
 	return b.stamp != nil && t.inflight[0] == b && sequenceAfter(t.acked, b.header.baseSequence)
 }
 
+// isBehindHole reports whether only what was given up is in front of b.
+func (t *partition) isBehindHole(b *batch) bool {
+	return b.stamp != nil && t.inflight[0] == b && t.hole
+}
+
 // outOfOrder notes that the broker refused b because it waits for another
-// sequence. The caller retries b. Behind a hole the reason is known and the
-// partition restarts. If it was b's turn it is first repeated as it is: a broker
-// that has written it after all says so then, where restamping would write it
-// twice. Else one before it has failed and comes first, or one after it was
-// acknowledged.
+// sequence. The caller retries b. If it was b's turn, or what it waits for was
+// given up, b is first repeated as it is: a broker that has written it after all
+// says so then, where restamping would write it twice. Else one before it has
+// failed and comes first, or one after it was acknowledged.
 func (t *partition) outOfOrder(b *batch) {
 	switch {
-	case t.isTurnOf(b):
-		b.gaps++
-		t.restart = t.restart || b.gaps > 1
 	case t.isOvertaken(b):
 		b.gaps++
-	case t.hole && t.inflight[0] == b:
-		t.restart = true
+	case t.isTurnOf(b), t.isBehindHole(b):
+		b.gaps++
+		t.restart = t.restart || b.gaps > 1
 	}
 }
 
