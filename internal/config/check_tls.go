@@ -9,6 +9,9 @@ import (
 	"os"
 )
 
+// maxPEM is far above a system's bundle of authorities.
+const maxPEM = 16 << 20
+
 // certificates reads the files of [cluster.tls]: a wrong path is found before
 // anything is started, and at its line.
 func (k *checker) certificates(t *TLS) {
@@ -41,7 +44,10 @@ func (k *checker) pem(key, name string) []byte {
 	}
 	var text []byte
 	if err == nil {
-		text, err = os.ReadFile(name)
+		text, err = readAtMost(name, maxPEM+1)
+	}
+	if len(text) > maxPEM {
+		err = fmt.Errorf("it is larger than %v", Size(maxPEM))
 	}
 	if err == nil {
 		return text

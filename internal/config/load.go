@@ -110,13 +110,15 @@ func (o Options) expander(path string) *expander {
 	return x
 }
 
-func readSecretFile(path string) ([]byte, error) {
+func readSecretFile(path string) ([]byte, error) { return readAtMost(path, maxSecretFile+1) }
+
+func readAtMost(path string, n int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxSecretFile+1))
+	return io.ReadAll(io.LimitReader(file, n))
 }
 
 // parseTree reads the text as TOML and indexes it. It returns nil after it has

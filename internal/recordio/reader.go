@@ -16,7 +16,8 @@ const DefaultMaxLine = 16 << 20
 // ReaderOptions say how lines become records. The zero value reads plain lines
 // as values.
 type ReaderOptions struct {
-	// JSON reads lines as ParseJSON does, and skips empty ones. Otherwise a line
+	// JSON reads lines as ParseJSON does, and skips empty ones and the mark that
+	// PowerShell and others put before UTF-8. Otherwise a line
 	// is a value as it stands, without its "\n".
 	JSON bool
 	// KeyDelimiter, if not empty, ends the key of a plain line at its first
@@ -27,6 +28,8 @@ type ReaderOptions struct {
 	// MaxLine bounds a line, in bytes, without its end. Default DefaultMaxLine.
 	MaxLine int
 }
+
+var byteOrderMark = []byte("\ufeff")
 
 // LineError is a line that is no record. The reader stands behind it, so that
 // reading can go on.
@@ -68,6 +71,9 @@ func (r *Reader) Line() int { return r.line }
 func (r *Reader) Read() (*klamm.Record, error) {
 	for {
 		line, err := r.next()
+		if r.o.JSON && r.line == 1 {
+			line = bytes.TrimPrefix(line, byteOrderMark)
+		}
 		switch {
 		case err != nil:
 			return nil, err

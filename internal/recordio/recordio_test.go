@@ -410,3 +410,20 @@ func BenchmarkAppendJSON(b *testing.B) {
 		buf = AppendJSON(buf[:0], rec)
 	}
 }
+
+// TestByteOrderMark: before JSON it is no part of it; in a line of text every
+// byte counts.
+func TestByteOrderMark(t *testing.T) {
+	r := NewReader(strings.NewReader("\ufeff{\"value\":\"\ufeffa\"}\n\ufeff{\"value\":\"b\"}\n"), ReaderOptions{JSON: true})
+	if rec, err := r.Read(); err != nil || string(rec.Value) != "\ufeffa" {
+		t.Errorf("got %v, %v", rec, err)
+	}
+	var at *LineError
+	if _, err := r.Read(); !errors.As(err, &at) || at.Line != 2 {
+		t.Errorf("within the stream: %v", err)
+	}
+	r = NewReader(strings.NewReader("\ufeffa\n"), ReaderOptions{})
+	if rec, err := r.Read(); err != nil || string(rec.Value) != "\ufeffa" {
+		t.Errorf("plain: got %v, %v", rec, err)
+	}
+}
