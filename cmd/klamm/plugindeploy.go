@@ -104,8 +104,9 @@ func (a *app) pluginRollbackCommand() *cobra.Command {
 	var at adminAt
 	cmd := &cobra.Command{
 		Use: "rollback NAME", Short: "bring back the generation before the running one",
-		Example: `  klamm plugin rollback dedup`,
-		Args:    exactly("NAME"),
+		Example: `  klamm plugin rollback dedup
+  klamm plugin rollback dedup -c prod.toml`,
+		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, listen, err := a.adminClient(at)
 			if err != nil {
@@ -134,6 +135,8 @@ func (a *app) pluginStatusCommand() *cobra.Command {
 	var at adminAt
 	cmd := &cobra.Command{
 		Use: "status", Short: "the plugins of a running host and their generations",
+		Example: `  klamm plugin status
+  klamm plugin status -c prod.toml --output json`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.pluginStatus(cmd.Context(), at)
@@ -168,6 +171,8 @@ func (a *app) pluginHistoryCommand() *cobra.Command {
 	var at adminAt
 	cmd := &cobra.Command{
 		Use: "history NAME", Short: "what a plugin of a running host was given since it started",
+		Example: `  klamm plugin history dedup
+  klamm plugin history dedup --output json`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.pluginHistory(cmd.Context(), at, args[0])

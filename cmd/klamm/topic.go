@@ -88,6 +88,8 @@ func (a *app) createTopics(ctx context.Context, names []string, plan topicPlan) 
 func (a *app) topicListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "list topics", Args: exactly(),
+		Example: `  klamm topic list
+  klamm topic list -b broker-1:9092 --output json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.connect(cmd.Context())
 			if err != nil {
@@ -112,6 +114,8 @@ func (a *app) topicListCommand() *cobra.Command {
 func (a *app) topicDescribeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "describe TOPIC...", Short: "partitions, leaders and offsets of topics",
+		Example: `  klamm topic describe orders
+  klamm topic describe orders clean --output json`,
 		Args: exactly("TOPIC..."), ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.connect(cmd.Context())
