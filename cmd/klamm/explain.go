@@ -119,7 +119,11 @@ func (a *app) explain(ctx context.Context, rec *klamm.Record, o explainOptions) 
 // openExplainer asks the brokers where they are configured; without real ones
 // the plugins alone explain.
 func (a *app) openExplainer(ctx context.Context, offline bool) (*host.Host, error) {
-	s, err := a.load("")
+	load := func() (*settings, error) { return a.load("") }
+	if offline {
+		load = a.loadOffline
+	}
+	s, err := load()
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func (t *adminAt) flags(cmd *cobra.Command) {
 }
 
 func (a *app) adminClient(t adminAt) (*admin.Client, string, error) {
-	s, err := a.load("")
+	s, err := a.loadOffline()
 	if err != nil {
 		return nil, "", err
 	}

@@ -29,6 +29,13 @@ type settings struct {
 // load finds and reads the configuration: the argument, --config, $KLAMM_CONFIG,
 // ./config.toml, or the defaults.
 func (a *app) load(arg string) (*settings, error) {
+	return a.loadBy(arg, func(path string) (*config.Config, error) { return config.Load(path) })
+}
+
+// loadOffline is load for commands that reach no broker.
+func (a *app) loadOffline() (*settings, error) { return a.loadBy("", config.LoadOffline) }
+
+func (a *app) loadBy(arg string, load func(path string) (*config.Config, error)) (*settings, error) {
 	path, err := a.findConfig(arg)
 	if err != nil {
 		return nil, err
@@ -39,7 +46,7 @@ func (a *app) load(arg string) (*settings, error) {
 		a.override(s)
 		return s, nil
 	}
-	cfg, err := config.Load(path)
+	cfg, err := load(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}

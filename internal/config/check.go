@@ -15,7 +15,7 @@ func (c *Config) Check() *Problems {
 	whole := *c
 	whole.fillDefaults()
 	problems := NewProblems(c.Source)
-	whole.check(problems)
+	whole.check(problems, false)
 	return problems
 }
 
@@ -23,10 +23,11 @@ func (c *Config) Check() *Problems {
 type checker struct {
 	*Config
 	problems *Problems
+	offline  bool // Options.Offline
 }
 
-func (c *Config) check(problems *Problems) {
-	k := &checker{c, problems}
+func (c *Config) check(problems *Problems, offline bool) {
+	k := &checker{c, problems, offline}
 	if c.Version != 1 {
 		k.fail(path("version"), fmt.Sprintf("version %d of the configuration is not known", c.Version), "this Klamm reads version 1")
 	}
@@ -149,7 +150,9 @@ func (k *checker) tls(t *TLS) {
 		}
 		return
 	}
-	k.certificates(t)
+	if !k.offline {
+		k.certificates(t)
+	}
 	if t.InsecureSkipVerify {
 		k.warn(at("insecure_skip_verify"), "the brokers' certificates are not verified: anybody can pose as one", "use ca_file")
 	}

@@ -462,7 +462,7 @@ type ModuleFacts struct {
 // not export, pass on a plugin that protects, and lanes with a plugin that
 // keeps state in its instance.
 func (c *Config) CheckModule(problems *Problems, plugin string, m ModuleFacts) {
-	k := &checker{c, problems}
+	k := &checker{Config: c, problems: problems}
 	p := c.Plugin[plugin]
 	if m.Protects && p.OnError == Pass {
 		k.warn(path("plugin", plugin, "on_error"), fmt.Sprintf("plugin %q protects data, and on_error = \"pass\" lets records through unprotected when it fails", plugin), `use "fail" or "dead_letter"`)

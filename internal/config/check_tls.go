@@ -56,6 +56,14 @@ func (k *checker) pem(key, name string) []byte {
 	if errors.Is(err, fs.ErrNotExist) {
 		what = fmt.Sprintf("file %q does not exist", name)
 	}
-	k.fail(path("cluster", "tls", key), fmt.Sprintf("cluster.tls.%s: %s", key, what), "relative paths start at the folder of the configuration")
+	k.fail(path("cluster", "tls", key), fmt.Sprintf("cluster.tls.%s: %s", key, what), k.relative())
 	return nil
+}
+
+// relative tells where the paths start that anchor has changed, or has not seen.
+func (k *checker) relative() string {
+	if k.Source == nil { // built in Go
+		return "relative paths start at the working directory"
+	}
+	return "relative paths start at the folder of the configuration"
 }

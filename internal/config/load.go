@@ -21,6 +21,9 @@ type Options struct {
 	ReadFile func(path string) ([]byte, error)
 	// Natives become Config.Natives.
 	Natives []string
+	// Offline: no broker is to be reached. The files of [cluster.tls], which may be
+	// on another machine or for another user, are not read.
+	Offline bool
 }
 
 // Load reads the configuration file at path. Where the file has mistakes, the
@@ -38,6 +41,19 @@ func Load(path string, natives ...string) (*Config, error) {
 // LoadAll is Load for those who want the warnings. The error is that of
 // reading the file; the Config is nil when problems holds an error.
 func LoadAll(path string, natives ...string) (*Config, *Problems, error) {
+	return load(path, Options{Natives: natives})
+}
+
+// LoadOffline is Load for what reaches no broker: see Options.Offline.
+func LoadOffline(path string) (*Config, error) {
+	c, problems, err := load(path, Options{Offline: true})
+	if err != nil {
+		return nil, err
+	}
+	return c, problems.Err()
+}
+
+func load(path string, o Options) (*Config, *Problems, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -47,7 +63,7 @@ func LoadAll(path string, natives ...string) (*Config, *Problems, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c, problems := Parse(path, text, Options{Natives: natives})
+	c, problems := Parse(path, text, o)
 	if info, err := file.Stat(); err == nil && c != nil && info.Mode().Perm()&0o077 != 0 {
 		warnOfReadableSecrets(c, problems, info.Mode().Perm())
 	}
@@ -71,7 +87,7 @@ func Parse(path string, text []byte, o Options) (*Config, *Problems) {
 	d := &decoder{source: source, expander: o.expander(path), problems: problems, config: &c}
 	d.table(nil, tree, reflect.ValueOf(&c).Elem())
 	c.anchor(filepath.Dir(path))
-	c.check(problems)
+	c.check(problems, o.Offline)
 	if problems.Errors() > 0 {
 		problems.sound = c.sound(problems)
 		return nil, problems

@@ -414,8 +414,11 @@ func TestProblemsWithoutAFile(t *testing.T) {
 	c := Default()
 	c.Chain = map[string]Chain{"c": {Topics: []string{"t"}, OnSend: []string{"gone"}}}
 	c.Producer.Acks = AcksLeader
+	c.Cluster.TLS = TLS{Enabled: true, CAFile: "nowhere.pem"}
 	got := c.Check().Error()
-	want := `chain.c.on_send[0]: error: chain "c": no plugin named "gone"
+	want := `cluster.tls.ca_file: error: file "nowhere.pem" does not exist
+  relative paths start at the working directory
+chain.c.on_send[0]: error: chain "c": no plugin named "gone"
   add [plugin.gone]
 producer.acks: warning: acks = "1" turns idempotence off: retries may double or reorder records
   it needs acks = "all"; write enable_idempotence = false to say that you know`
