@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestDemo holds the demo to its contract: the last line's shape, the identity,
@@ -90,5 +92,23 @@ func TestClip(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestFold(t *testing.T) {
+	parts := []string{"3 s", "polls 12", "in 100", "dropped 20"}
+	for _, tt := range []struct {
+		width int
+		want  []string
+	}{
+		{80, []string{"3 s  polls 12  in 100  dropped 20"}},
+		{33, []string{"3 s  polls 12  in 100  dropped 20"}},
+		{32, []string{"3 s  polls 12  in 100", "dropped 20"}},
+		{13, []string{"3 s  polls 12", "in 100", "dropped 20"}},
+		{5, parts},
+	} {
+		if diff := cmp.Diff(tt.want, fold(parts, tt.width)); diff != "" {
+			t.Errorf("width %d (-want +got):\n%s", tt.width, diff)
+		}
 	}
 }

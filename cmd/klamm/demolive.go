@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // liveFigures shows a run's figures until the returned function is called: drawn
@@ -38,16 +39,33 @@ func (a *app) liveFigures(r *demoRun) (stop func()) {
 	return sync.OnceFunc(func() { close(done); shown.Wait() })
 }
 
-func demoLine(r *demoRun) string {
+func demoLine(r *demoRun) string { return strings.Join(demoParts(r), "  ") }
+
+func demoParts(r *demoRun) []string {
 	f := r.snapshot()
 	c := f.counts
-	return fmt.Sprintf("%4.0f s  polls %s  in %s  out %s  duplicates dropped %s  failed %s  read back %s", time.Since(r.began).Seconds(),
-		count(f.polls), count(c.In), count(c.Out), count(c.Dropped), count(c.Failed), count(f.read))
+	return []string{
+		fmt.Sprintf("%4.0f s", time.Since(r.began).Seconds()), "polls " + count(f.polls), "in " + count(c.In), "out " + count(c.Out),
+		"duplicates dropped " + count(c.Dropped), "failed " + count(c.Failed), "read back " + count(f.read),
+	}
+}
+
+// fold joins parts to lines of at most width columns; a longer part has a line of
+// its own.
+func fold(parts []string, width int) (lines []string) {
+	for _, p := range parts {
+		if n := len(lines); n > 0 && utf8.RuneCountInString(lines[n-1])+2+utf8.RuneCountInString(p) <= width {
+			lines[n-1] += "  " + p
+			continue
+		}
+		lines = append(lines, p)
+	}
+	return lines
 }
 
 func demoScreen(a *app, r *demoRun) []string {
 	f := r.snapshot()
-	lines := []string{demoLine(r)}
+	lines := fold(demoParts(r), a.width())
 	most := int64(1)
 	for _, n := range f.partitions {
 		most = max(most, n)

@@ -68,21 +68,34 @@ func (a *app) createTopics(ctx context.Context, names []string, plan topicPlan) 
 		return err
 	}
 	defer h.Close(ctx)
+	made := []createdJSON{}
 	for _, name := range names {
-		err := h.CreateTopic(ctx, name, plan.partitions, plan.replication, configs)
+		err = h.CreateTopic(ctx, name, plan.partitions, plan.replication, configs)
 		exists := errors.Is(err, &klamm.BrokerError{Code: klamm.CodeTopicAlreadyExists})
-		switch {
-		case exists && plan.ifMissing:
+		if exists && plan.ifMissing {
 			a.say("topic %q exists", name)
+			made, err = append(made, createdJSON{name, false}), nil
 			continue
-		case exists:
-			return todo(err, "use it as it is, or pass --if-missing")
-		case err != nil:
-			return err
+		}
+		if exists {
+			err = todo(err, "use it as it is, or pass --if-missing")
+		}
+		if err != nil {
+			break
 		}
 		a.say("topic %q created", name)
+		made = append(made, createdJSON{name, true})
 	}
-	return nil
+	if a.json() { // what was done before an error, too
+		err = errors.Join(err, printJSON(a.out, map[string]any{"schema": "klamm.topic_create/1", "topics": made}))
+	}
+	return err
+}
+
+// createdJSON is a topic that is there; Created is false if it was before.
+type createdJSON struct {
+	Topic   string `json:"topic"`
+	Created bool   `json:"created"`
 }
 
 func (a *app) topicListCommand() *cobra.Command {
@@ -101,7 +114,7 @@ func (a *app) topicListCommand() *cobra.Command {
 				return err
 			}
 			if a.json() {
-				return printJSON(a.out, map[string]any{"schema": "klamm.topics/1", "topics": append([]string{}, names...)})
+				return printJSON(a.out, map[string]any{"schema": "klamm.topic_list/1", "topics": append([]string{}, names...)})
 			}
 			for _, n := range names {
 				fmt.Fprintln(a.out, n)

@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
 
 func TestTopic(t *testing.T) {
 	addr := startBroker(t)
@@ -18,6 +23,20 @@ func TestTopic(t *testing.T) {
 	topic := v["topics"].([]any)[0].(map[string]any)
 	if v["schema"] != "klamm.topics/1" || len(topic["partitions"].([]any)) != 3 {
 		t.Errorf("got %v", v)
+	}
+	v = klammRun(t, "topic", "create", "orders", "new", "--if-missing", "-b", addr, "--output", "json").want(t, exitOK).json(t)
+	if diff := cmp.Diff(map[string]any{"schema": "klamm.topic_create/1", "topics": []any{
+		map[string]any{"topic": "orders", "created": false}, map[string]any{"topic": "new", "created": true},
+	}}, v); diff != "" {
+		t.Errorf("create (-want +got):\n%s", diff)
+	}
+	r := klammRun(t, "topic", "create", "newer", "orders", "-b", addr, "--output", "json").want(t, exitFailed)
+	if want := `"topics":[{"topic":"newer","created":true}]`; !strings.Contains(r.out, want) {
+		t.Errorf("create with one that exists: got %q, want %q", r.out, want)
+	}
+	v = klammRun(t, "topic", "list", "-b", addr, "--output", "json").want(t, exitOK).json(t)
+	if v["schema"] != "klamm.topic_list/1" || len(v["topics"].([]any)) != 4 {
+		t.Errorf("list: got %v", v)
 	}
 	klammRun(t, "__complete", "topic", "describe", "-b", addr, "").want(t, exitOK).wantOut(t, "orders", "clean")
 }
