@@ -66,12 +66,19 @@ type PluginError struct {
 }
 
 func (e *PluginError) Error() string {
-	return fmt.Sprintf("plugin %q: %s: %s", e.Plugin, e.Hook, e.Cause())
+	text := fmt.Sprintf("plugin %q: %s", e.Plugin, e.Hook)
+	if cause := e.Cause(); cause != "" {
+		text += ": " + cause
+	}
+	return text
 }
 
 // Cause is the text of Err without the plugin's name in front, which errors of a
-// sandbox start with.
+// sandbox start with. It is "" where Err is nil.
 func (e *PluginError) Cause() string {
+	if e.Err == nil {
+		return ""
+	}
 	return strings.TrimPrefix(e.Err.Error(), fmt.Sprintf("plugin %q: ", e.Plugin))
 }
 

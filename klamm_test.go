@@ -92,9 +92,10 @@ func TestPluginErrorNamesThePluginOnce(t *testing.T) {
 		{trap, `plugin "p": on_send: call klamm_on_send: trap: unreachable`},
 		{fmt.Errorf("again: %w", trap), `plugin "p": on_send: again: plugin "p": call klamm_on_send: trap: unreachable`},
 		{errors.New(`plugin "q": no`), `plugin "p": on_send: plugin "q": no`},
+		{nil, `plugin "p": on_send`},
 	} {
 		err := &klamm.PluginError{Plugin: "p", Hook: "on_send", Err: tt.err}
-		if err.Error() != tt.want || !errors.Is(err, tt.err) {
+		if err.Error() != tt.want || tt.err != nil && !errors.Is(err, tt.err) {
 			t.Errorf("got %q, want %q", err, tt.want)
 		}
 	}

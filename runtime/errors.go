@@ -105,9 +105,9 @@ func (e *LoadError) Unwrap() error { return e.Err }
 
 func (e *LoadError) Error() string {
 	if len(e.Problems) == 1 {
-		return fmt.Sprintf("load plugin %q: %s", e.Name, e.Problems[0])
+		return fmt.Sprintf("plugin %q: %s", e.Name, e.Problems[0])
 	}
-	return fmt.Sprintf("load plugin %q: %d problems:\n  %s", e.Name, len(e.Problems), strings.Join(e.Problems, "\n  "))
+	return fmt.Sprintf("plugin %q: %d problems:\n  %s", e.Name, len(e.Problems), strings.Join(e.Problems, "\n  "))
 }
 
 // IsFault reports whether err is the plugin's own failure during a call: a

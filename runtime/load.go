@@ -16,7 +16,7 @@ func (p *Plugin) Load(ctx context.Context, wasm []byte) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
 	if p.isClosed() {
-		return fmt.Errorf("load plugin %q: %w", p.cfg.Name, ErrClosed)
+		return fmt.Errorf("plugin %q: %w", p.cfg.Name, ErrClosed)
 	}
 	if problems := p.checkBytes(wasm); len(problems) > 0 {
 		return &LoadError{Name: p.cfg.Name, Problems: problems}
@@ -75,7 +75,7 @@ func (p *Plugin) selfTest(m *Module) (*Generation, error) {
 	}
 	in, err := p.e.instantiate(m, &p.cfg, place{lanes: 1, host: testHost{}, secrets: p.secrets})
 	if err != nil {
-		return nil, &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}, Err: err}
+		return nil, &LoadError{Name: p.cfg.Name, Problems: []string{p.unnamed(err)}, Err: err}
 	}
 	defer in.close()
 	return newGeneration(p.number+1, m, in), nil
@@ -104,6 +104,12 @@ func (p *Plugin) checkModule(m *Module) (problems []string) {
 	return problems
 }
 
+// unnamed is the text of an error without the plugin's name in front, which a
+// LoadError puts there.
+func (p *Plugin) unnamed(err error) string {
+	return strings.TrimPrefix(err.Error(), fmt.Sprintf("plugin %q: ", p.cfg.Name))
+}
+
 // drain waits until the generation before the active one is gone, so that never
 // more than one is on its way out. Seats that nobody calls are moved. Calls that
 // run are bounded, as is klamm_close.
@@ -126,7 +132,7 @@ func (p *Plugin) drain(ctx context.Context) error {
 // prepareAndActivate makes an instance for each open seat, then g active.
 func (p *Plugin) prepareAndActivate(ctx context.Context, g *Generation) error {
 	if err := p.drain(ctx); err != nil {
-		return &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}, Err: err}
+		return &LoadError{Name: p.cfg.Name, Problems: []string{p.unnamed(err)}, Err: err}
 	}
 	ready := map[*Seat]seated{}
 	for {
@@ -143,7 +149,7 @@ func (p *Plugin) prepareAndActivate(ctx context.Context, g *Generation) error {
 				for _, r := range ready {
 					p.retire(r)
 				}
-				return &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}, Err: err}
+				return &LoadError{Name: p.cfg.Name, Problems: []string{p.unnamed(err)}, Err: err}
 			}
 			g.retain()
 			ready[s] = seated{g, in}

@@ -65,6 +65,9 @@ func TestLoadRefusals(t *testing.T) {
 			err := p.Load(context.Background(), tc.guest.Bytes())
 			as[*LoadError](t, err)
 			wantProblem(t, err, append(tc.want, `"p"`)...)
+			if text := err.Error(); !strings.HasPrefix(text, `plugin "p": `) || strings.Count(text, `"p"`) != 1 {
+				t.Errorf("the plugin is not named once, in front: %s", text)
+			}
 			if IsFault(err) || p.Active() != nil {
 				t.Errorf("fault %v, active %v", IsFault(err), p.Active())
 			}

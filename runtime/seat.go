@@ -47,7 +47,7 @@ func (p *Plugin) Seat(ctx context.Context, cfg SeatConfig) (*Seat, error) {
 		in, err := p.instanceFor(g, s.at)
 		if err != nil {
 			_ = g.release(ctx) // the error that matters is the other one
-			return nil, &LoadError{Name: p.cfg.Name, Problems: []string{err.Error()}}
+			return nil, &LoadError{Name: p.cfg.Name, Problems: []string{p.unnamed(err)}}
 		}
 		s.cur = seated{g, in}
 		if p.admit(s) {
@@ -196,7 +196,7 @@ func (s *Seat) enter(ctx context.Context, h abi.Hook, b *Block) (*instance, erro
 		in, err := s.p.instanceFor(s.cur.gen, s.at)
 		if err != nil {
 			s.p.breaker.done(true, !b.Retry)
-			return nil, &LoadError{Name: s.p.cfg.Name, Problems: []string{"make the instance anew: " + err.Error()}}
+			return nil, &LoadError{Name: s.p.cfg.Name, Problems: []string{"make the instance anew: " + s.p.unnamed(err)}}
 		}
 		s.cur.in = in
 	}

@@ -130,7 +130,7 @@ func (c *checkRun) pluginProblem(err error) {
 	if refused := (*guard.Error)(nil); errors.As(err, &refused) {
 		do = rebuildModule
 	}
-	c.problems.Add(place, config.Error, fmt.Sprintf("plugin %q: %v", p.Plugin, p.Err), do)
+	c.problems.Add(place, config.Error, fmt.Sprintf("plugin %q: %s", p.Plugin, p.Cause()), do)
 }
 
 // warnOfPass tells of a plugin that shall protect and may be passed by.

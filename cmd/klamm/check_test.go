@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/klamm-io/klamm"
+	"github.com/klamm-io/klamm/internal/config"
+	"github.com/klamm-io/klamm/runtime"
 )
 
 const reference = "../../config.toml"
@@ -67,6 +72,21 @@ func TestCheckFinds(t *testing.T) {
 				t.Errorf("stderr has %q", r.talk)
 			}
 		})
+	}
+}
+
+// TestCheckNamesThePluginOnce: errors of a sandbox start with its name too.
+func TestCheckNamesThePluginOnce(t *testing.T) {
+	for _, err := range []error{
+		&runtime.LoadError{Name: "p", Problems: []string{"x", "y"}},
+		&runtime.GuestError{Plugin: "p", Export: "klamm_init", Code: 9},
+		errors.New("nothing is there"),
+	} {
+		c := &checkRun{problems: config.NewProblems(nil)}
+		c.pluginProblem(&klamm.PluginError{Plugin: "p", Hook: "load", Err: err})
+		if got := c.problems.All()[0].What; !strings.HasPrefix(got, `plugin "p": `) || strings.Count(got, `"p"`) != 1 {
+			t.Errorf("got %s", got)
+		}
 	}
 }
 

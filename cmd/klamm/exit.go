@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/klamm-io/klamm/internal/kafkaerrors"
 	"github.com/klamm-io/klamm/runtime"
 	"github.com/klamm-io/klamm/runtime/guard"
+	"github.com/klamm-io/klamm/state"
 )
 
 // What klamm exits with.
@@ -63,7 +63,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &f) && f.code != 0:
 		return f.code
-	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+	case errors.Is(err, errInterrupted):
 		return exitInterrupted
 	case errors.As(err, &problems):
 		return exitConfig
@@ -125,6 +125,12 @@ func mend(err error) string {
 	switch {
 	case errors.As(err, &refused):
 		return rebuildModule
+	case errors.Is(err, state.ErrUnavailable): // its text tells
+		return ""
+	case errors.Is(err, state.ErrPendingElsewhere), errors.Is(err, state.ErrCrossed):
+		return "send the record again"
+	case errors.As(err, &plugin) && plugin.Hook == "load":
+		return fmt.Sprintf("mend [plugin.%s]; `klamm check` tells all that is wrong, each at its line", plugin.Plugin)
 	case errors.As(err, &plugin) && runtime.IsFault(err):
 		return fmt.Sprintf("mend the plugin, or choose by on_error in [plugin.%s] what becomes of such a record; `klamm explain` shows it alone", plugin.Plugin)
 	case errors.As(err, &plugin):

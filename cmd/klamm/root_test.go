@@ -12,6 +12,8 @@ import (
 
 	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/runtime"
+	"github.com/klamm-io/klamm/runtime/guard"
+	"github.com/klamm-io/klamm/state"
 )
 
 func TestUsageErrors(t *testing.T) {
@@ -111,20 +113,57 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestMendsPlugins: what a plugin did to a record has a way out too.
+// TestMendsPlugins: what a plugin did to a record has a way out too, and a record
+// is told to be mended only where one is what is wrong.
 func TestMendsPlugins(t *testing.T) {
 	tests := []struct {
+		name, hook string
+		err        error
+		want       []string // none: the error's own text says it
+	}{
+		{"refused by it", "on_send", errors.New("no id"), []string{"mend the record", "[plugin.p.config]", "klamm explain"}},
+		{"broken", "on_send", &runtime.TrapError{}, []string{"on_error in [plugin.p]", "klamm explain"}},
+		{"not there", "load", errors.New(`module "gone.wasm": nothing is there`), []string{"mend [plugin.p]", "klamm check"}},
+		{"refused at the start", "load", &runtime.LoadError{Name: "p", Problems: []string{"x"}}, []string{"mend [plugin.p]", "klamm check"}},
+		{"broken at the start", "load", &runtime.LoadError{Name: "p", Err: &runtime.GuestError{}}, []string{"mend [plugin.p]", "klamm check"}},
+		{"no module at all", "load", &guard.Error{}, []string{"klamm plugin build"}},
+		{"id in flight elsewhere", "on_send", fmt.Errorf("state: %w", state.ErrPendingElsewhere), []string{"send the record again"}},
+		{"id of a crossed pair", "on_send", state.ErrCrossed, []string{"send the record again"}},
+		{"state away", "on_send", fmt.Errorf("redis at x: %w: mend it", state.ErrUnavailable), nil},
+	}
+	for _, tt := range tests {
+		got := mend(fmt.Errorf("1 of 1 records failed: %w", &klamm.PluginError{Plugin: "p", Hook: tt.hook, Err: tt.err}))
+		if len(tt.want) == 0 && got != "" {
+			t.Errorf("%s: %q, want nothing", tt.name, got)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: %q, want %q", tt.name, got, want)
+			}
+		}
+		if tt.name != "refused by it" && strings.Contains(got, "mend the record") {
+			t.Errorf("%s: %q, and no record is wrong", tt.name, got)
+		}
+	}
+}
+
+// TestInterruptedIsSaidOfInterrupts: what was called off within is a failure that
+// nobody asked for.
+func TestInterruptedIsSaidOfInterrupts(t *testing.T) {
+	for _, tt := range []struct {
 		name string
 		err  error
 		want string
+		code int
 	}{
-		{"refused by it", errors.New("no id"), "[plugin.p.config]"},
-		{"broken", &runtime.TrapError{}, "on_error in [plugin.p]"},
-	}
-	for _, tt := range tests {
-		err := fmt.Errorf("1 of 1 records failed: %w", &klamm.PluginError{Plugin: "p", Hook: "on_send", Err: tt.err})
-		if got := mend(err); !strings.Contains(got, tt.want) || !strings.Contains(got, "klamm explain") {
-			t.Errorf("%s: %q", tt.name, got)
+		{"called off within", fmt.Errorf("ask broker 1: %w", context.Canceled), "klamm: ask broker 1: context canceled\n", exitFailed},
+		{"interrupted", errInterrupted, "klamm: interrupted\n", exitInterrupted},
+		{"interrupted while waiting", fmt.Errorf("no broker: %w", errInterrupted), "klamm: interrupted\n  until then: no broker\n", exitInterrupted},
+	} {
+		talk := newOutput()
+		(&app{streams: testStreams(strings.NewReader(""), newOutput(), talk)}).report(tt.err)
+		if got, code := talk.String(), exitCode(tt.err); got != tt.want || code != tt.code {
+			t.Errorf("%s: %q, exit code %d", tt.name, got, code)
 		}
 	}
 }

@@ -194,14 +194,17 @@ func TestRunErrors(t *testing.T) {
 		talk         []string
 	}{
 		{"own input", loop, nil, exitConfig, []string{"config.toml:", `"x"`}},
-		{"no module", missing, nil, exitPlugin, []string{"gone.wasm"}},
+		{"no module", missing, nil, exitPlugin, []string{"gone.wasm", "mend [plugin.a]", "klamm check"}},
 		{"no broker", "version = 1\n[admin]\nlisten = \"\"\n", []string{"-b", "127.0.0.1:1"}, exitUnreachable, []string{"127.0.0.1:1"}},
 		{"admin for all without a token", open, nil, exitConfig, []string{"token"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := writeFile(t, "config.toml", tt.config)
-			klammRun(t, append([]string{"run", path}, tt.args...)...).want(t, tt.code).wantTalk(t, tt.talk...)
+			r := klammRun(t, append([]string{"run", path}, tt.args...)...).want(t, tt.code).wantTalk(t, tt.talk...)
+			if strings.Contains(r.talk, "mend the record") {
+				t.Errorf("no record was read: %s", r.talk)
+			}
 		})
 	}
 }
