@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/klamm-io/klamm"
 	"github.com/klamm-io/klamm/internal/broker"
 	"github.com/klamm-io/klamm/internal/config"
 )
@@ -36,16 +34,8 @@ in memory unless --data-dir is given. It prints its address on stdout.`,
 }
 
 func (a *app) runBroker(ctx context.Context, cfg config.Embedded) error {
-	if cfg.Partitions < 1 {
-		return usagef("--partitions %d: a topic has at least one", cfg.Partitions)
-	}
-	if _, _, err := net.SplitHostPort(cfg.Listen); err != nil {
-		return usagef("--listen %q is not host:port, such as %q; port 0 is a free one", cfg.Listen, localBroker)
-	}
-	for _, t := range cfg.Topics {
-		if err := klamm.CheckTopic(t); err != nil {
-			return usagef("--topic: %w", err)
-		}
+	if err := badBrokerFlags(&cfg); err != nil {
+		return err
 	}
 	// Metadata requests may create topics here: whoever starts a broker to try
 	// things out wants that, and clients can still ask not to.
@@ -67,6 +57,23 @@ func (a *app) runBroker(ctx context.Context, cfg config.Embedded) error {
 		err = closing
 	}
 	return err
+}
+
+// badBrokerFlags holds the flags to the rules of the file.
+func badBrokerFlags(cfg *config.Embedded) error {
+	flags := map[string]string{"listen": "--listen", "partitions": "--partitions", "topics": "--topic"}
+	var mistakes []string
+	for _, p := range cfg.Check().All() {
+		_, what, _ := strings.Cut(p.What, ": ") // behind the setting's name
+		if p.Suggestion != "" {
+			what += "; " + p.Suggestion
+		}
+		mistakes = append(mistakes, flags[p.Path[2]]+": "+what)
+	}
+	if len(mistakes) == 0 {
+		return nil
+	}
+	return usagef("%s", strings.Join(mistakes, "\n  "))
 }
 
 func dataPlace(dir string) string {

@@ -74,9 +74,13 @@ func TestBrokerFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--partitions", "0"}, "--partitions 0"},
-		{[]string{"--listen", "here"}, `--listen "here" is not host:port`},
-		{[]string{"--topic", "a/b"}, `"a/b" has '/'`},
+		{[]string{"--partitions", "0"}, "--partitions: 0 is too small; the least is 1"},
+		{[]string{"--partitions", "100000000"}, "--partitions: 100000000 is too large"},
+		{[]string{"--listen", "here"}, `--listen: "here" is no host:port; write for example`},
+		{[]string{"--listen", "127.0.0.1:99999"}, `--listen: "127.0.0.1:99999" is no host:port`},
+		{[]string{"--listen", ""}, `--listen: "" is no host:port`},
+		{[]string{"--topic", "a", "--topic", "a/b"}, `--topic: topic name "a/b" holds letters`},
+		{[]string{"--topic", "__a", "--partitions", "0"}, "the least is 1\n  --topic: topic name \"__a\" belongs to Kafka"},
 	} {
 		klammRun(t, append([]string{"broker"}, tt.args...)...).want(t, exitUsage).wantTalk(t, tt.want)
 	}

@@ -89,13 +89,26 @@ func (k *checker) cluster() {
 	between(k, path("cluster", "connections_max_idle_ms"), c.ConnectionsMaxIdle, 0, seconds(7*24*3600))
 	between(k, path("cluster", "send_buffer_bytes"), c.SendBuffer, 0, 1<<30)
 	between(k, path("cluster", "receive_buffer_bytes"), c.ReceiveBuffer, 0, 1<<30)
-	between(k, path("cluster", "embedded", "partitions"), c.Embedded.Partitions, 1, 10_000)
-	k.address(path("cluster", "embedded", "listen"), c.Embedded.Listen)
-	for i, topic := range c.Embedded.Topics {
-		k.topicName(path("cluster", "embedded", "topics", strconv.Itoa(i)), topic)
-	}
+	k.embedded(&c.Embedded)
 	k.tls(&c.TLS)
 	k.sasl(c)
+}
+
+// Check reports the mistakes of the embedded broker's settings alone, as they
+// stand: no default is filled in. Their paths are those of [cluster.embedded].
+func (e *Embedded) Check() *Problems {
+	k := &checker{Config: &Config{}, problems: NewProblems(nil)}
+	k.embedded(e)
+	return k.problems
+}
+
+func (k *checker) embedded(e *Embedded) {
+	at := func(key ...string) []string { return append(path("cluster", "embedded"), key...) }
+	between(k, at("partitions"), e.Partitions, 1, 10_000)
+	k.address(at("listen"), e.Listen)
+	for i, topic := range e.Topics {
+		k.topicName(at("topics", strconv.Itoa(i)), topic)
+	}
 }
 
 func (k *checker) bootstrap(c *Cluster) {

@@ -124,6 +124,7 @@ type toolsRust struct {
 // often the one in PATH has not, and that of the system has. Debian's comes
 // without a linker, rustup's with one.
 func findRust(ctx context.Context) (toolsRust, error) {
+	var passed *noLinkerError // the first one that lacks nothing else
 	for _, tool := range []string{os.Getenv("RUSTC"), "rustc", "/usr/bin/rustc"} {
 		if tool == "" {
 			continue
@@ -139,6 +140,12 @@ func findRust(ctx context.Context) (toolsRust, error) {
 		if linker, ok := linkerRust(lib); ok {
 			return toolsRust{tool, linker}, nil
 		}
+		if passed == nil {
+			passed = &noLinkerError{tool}
+		}
+	}
+	if passed != nil {
+		return toolsRust{}, passed
 	}
 	return toolsRust{}, fmt.Errorf("%w: install %s", ErrNoCompiler, howRust)
 }
@@ -151,9 +158,21 @@ func linkerRust(lib string) (linker string, ok bool) {
 	if _, err := exec.LookPath("rust-lld"); err == nil {
 		return "", true
 	}
-	own, _ := filepath.Glob(filepath.Join(lib, "*", "bin", "rust-lld*")) // the pattern is a good one
-	return "", len(own) > 0
+	hosts, _ := os.ReadDir(lib) // none where it cannot be read
+	return "", slices.ContainsFunc(hosts, func(host os.DirEntry) bool {
+		own := filepath.Join(lib, host.Name(), "bin", "rust-lld")
+		return isFile(own) || isFile(own+".exe")
+	})
 }
+
+// noLinkerError is an ErrNoCompiler of a machine that lacks the linker alone.
+type noLinkerError struct{ rustc string }
+
+func (e *noLinkerError) Error() string {
+	return e.rustc + " has no linker for wasm; on Debian: apt-get install lld"
+}
+
+func (e *noLinkerError) Is(target error) bool { return target == ErrNoCompiler }
 
 func versionRust(ctx context.Context, _ string) (string, error) {
 	tools, err := findRust(ctx)
