@@ -85,7 +85,6 @@ type standing uint8
 const (
 	passing standing = iota
 	failing          // a plugin failed it
-	bound            // it duplicates a record that is held
 )
 
 // retrials is room for records that may be tried again, nil where they are not. What
@@ -102,14 +101,13 @@ func (p *parcel) retrials(of *progress, n int, loan *consume.Loan) []retrial {
 func (h *retryHold) holds(d *delivery, s standing) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	again := s == bound
 	if s == failing {
 		d.again.failed++
-		if again = int(d.again.failed) <= h.policy.most; again {
+		if int(d.again.failed) <= h.policy.most {
 			h.pr.c.retries.Add(1)
+			h.on = true
 		}
 	}
-	h.on = h.on || again
 	return h.on
 }
 
@@ -124,6 +122,21 @@ func (h *retryHold) passes() bool {
 func (h *retryHold) keep(r retryRecord) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.keepLocked(r)
+}
+
+// bind holds a record that duplicates one which is held elsewhere, in one step: it
+// comes while a try is under way too, and one that ended between two would let pass
+// what comes after the record.
+func (h *retryHold) bind(d *delivery) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.on = true
+	h.keepLocked(retryRecord{d: d})
+}
+
+// keepLocked is keep. mu is held.
+func (h *retryHold) keepLocked(r retryRecord) {
 	if h.closed {
 		r.d.fail(errPartitionGone)
 		return
@@ -168,7 +181,9 @@ func (h *retryHold) tried() {
 }
 
 // close leaves what is held to the partition's next owner, or drops it for a seek.
-// Nothing passes what was held, also where that is being tried now.
+// Nothing passes what was held, also where that is being tried now. Records that
+// waited for the claims of what is held are completed under mu, which bind takes: it
+// is called only for what ends with errTriedAgain, which this does not.
 func (h *retryHold) close() {
 	if h == nil {
 		return
@@ -379,10 +394,10 @@ func (l *lane) holds(sl *slot, it *interceptor.Item, s standing) bool {
 // one had been sent again. It returns false where nobody can hold the record.
 func (sl *slot) bind() bool {
 	d := sl.seen().delivery
-	if d == nil || !d.pr.retry.holds(d, bound) {
+	if d == nil {
 		return false
 	}
-	d.pr.retry.keep(retryRecord{d: d})
+	d.pr.retry.bind(d)
 	sl.done = nil // the delivery goes on
 	return true
 }
