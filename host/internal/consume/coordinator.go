@@ -125,6 +125,13 @@ func (k *coordinator) answered(ctx context.Context, who identity, tps []klamm.To
 			offsets[klamm.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = at
 		}
 	}
+	if refused == nil {
+		for _, tp := range tps { // one that an answer leaves out has none, and would be asked for forever
+			if _, ok := offsets[tp]; !ok {
+				offsets[tp] = Noted{Offset: -1}
+			}
+		}
+	}
 	return offsets, refused
 }
 

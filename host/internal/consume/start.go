@@ -72,6 +72,7 @@ func (m *heart) findStarts(ctx context.Context, left []starting) {
 		if moved(code) {
 			m.Group.coord.hangUp()
 		}
+		m.log.Debug("committed offsets, asking again", "group", m.id, "partitions", len(left), "err", err)
 		select {
 		case <-time.After(min(retryBackoff<<min(n, 4), retryBackoffMax)):
 		case <-ctx.Done():

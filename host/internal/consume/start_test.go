@@ -39,6 +39,23 @@ func TestStartsAreAskedForOnce(t *testing.T) {
 	}
 }
 
+// TestAStartThatTheAnswerLeavesOut: a partition of which the coordinator says nothing
+// has no committed offset, and is read by auto_offset_reset.
+func TestAStartThatTheAnswerLeavesOut(t *testing.T) {
+	x := newBench(t, 2, 1, "t")
+	x.produce(t, "t", 2, 0, 10)
+	x.Cluster(t).ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		x.Cluster(t).KeepControl()
+		resp := r.ResponseKind().(*kmsg.OffsetFetchResponse)
+		g := kmsg.NewOffsetFetchResponseGroup()
+		g.Group = "g"
+		resp.Groups = append(resp.Groups, g)
+		return resp, nil, true
+	})
+	m := x.joinAs(t, newRecorder("m"), heartConfig(), "g", "", (*Group).ReadStable, "t")
+	m.waitRead(t, 20)
+}
+
 // TestOpenTransactionsHoldUpTheirPartitionAlone: while the offset of a partition is
 // about to change, others begin, and a rebalance takes some of them, that one
 // perhaps. It begins when the transaction has ended.
