@@ -350,7 +350,7 @@ func TestSeekPastARecordThatIsTriedAgain(t *testing.T) {
 		}
 		go func() {
 			defer close(sought)
-			waitFor(t, func() bool { return c.Stats().Retries == 1 })
+			comes(t, func() bool { return c.Stats().Retries == 1 })
 			sought <- c.Seek(klamm.TopicPartition{Topic: "in"}, 990)
 		}()
 		return errFlaky

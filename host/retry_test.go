@@ -539,7 +539,7 @@ func TestATwinInAnotherPipelineIsTriedAgain(t *testing.T) {
 			claimed := make(chan struct{})
 			waited := sync.OnceFunc(func() {
 				close(claimed)
-				waitFor(t, func() bool { s := h.Stats().States; return len(s) > 0 && s[0].Waiters > 0 })
+				comes(t, func() bool { s := h.Stats().States; return len(s) > 0 && s[0].Waiters > 0 })
 			})
 			h = newHost(t, b, cfg, host.WithInterceptor("j", judge{send: func(it *interceptor.Item) { waited(); f.judge(it) }}),
 				host.WithInterceptor("gate", judge{consume: func(*interceptor.Item) { <-claimed }}))

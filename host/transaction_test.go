@@ -361,6 +361,14 @@ func TestT4_TransactionTimesOut(t *testing.T) {
 // waitFor polls: the brokers do by themselves what it waits for.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
+	if !comes(t, ok) {
+		t.FailNow()
+	}
+}
+
+// comes is waitFor off the test's own goroutine, which alone may end the test.
+func comes(t *testing.T, ok func() bool) bool {
+	t.Helper()
 	ctx := within(t)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -368,9 +376,11 @@ func waitFor(t *testing.T, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("it does not happen")
+			t.Error("it does not happen")
+			return false
 		}
 	}
+	return true
 }
 
 func epochOf(t *testing.T, b *testBroker, id string) int16 {
