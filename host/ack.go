@@ -18,10 +18,10 @@ import (
 // claims, runs on_acknowledgement and frees the slot; the notifier runs
 // callbacks, which hold neither memory nor slot, so that a callback may send.
 
-// completed is one record's end on its way to the acknowledger, or that of a
-// whole batch.
+// completed is one record's end on its way to the acknowledger, or that of many
+// that ended alike.
 type completed struct {
-	batch   *batchEnd // nil for one record, which the rest is about
+	batch   *batchEnd // of many; nil for one record, which the rest is about
 	end     *txnEnd   // not nil: no record, but the end of a transaction
 	slot    *slot
 	result  klamm.Result
@@ -36,8 +36,8 @@ type acknowledger struct {
 	acks  map[*lane][]interceptor.Ack
 	order []*lane
 	freed []state.Ref
-	// Of the work at hand: batches, records that end alone, and the slots of
-	// records of batches that somebody waits for besides the callback.
+	// Of the work at hand: records that ended alike, those that end alone, and the
+	// slots of those of batches that somebody waits for besides the callback.
 	batches  []*batchEnd
 	alone    []completed
 	ends     []*txnEnd
@@ -124,11 +124,14 @@ func waiterEnd(sl *slot, r state.Resolution) completed {
 // record is at at, if it is known. One that shares its owner's drop by another
 // plugin is no duplicate of anything: at has no partition then.
 func duplicateOf(o klamm.Outcome, at *klamm.Position) *klamm.Position {
-	if o != klamm.Dropped || at.Topic == "" || at.Partition < 0 {
+	if o != klamm.Dropped || !known(at) {
 		return nil
 	}
 	return &klamm.Position{Topic: at.Topic, Partition: at.Partition, Offset: at.Offset}
 }
+
+// known reports whether a position tells of a record.
+func known(at *klamm.Position) bool { return at.Topic != "" && at.Partition >= 0 }
 
 // run is the second stage's goroutine. It ends when the queue is closed and
 // empty.
@@ -175,9 +178,9 @@ func (a *acknowledger) process(work []completed) {
 	a.alone = a.alone[:0]
 }
 
-// begin begins the end of a batch of which all records are written, or all
-// failed, so that plugins need not be asked about any. Those that differ go on
-// alone.
+// begin begins the end of a batch of which all records are written, all failed, or
+// all dropped for one reason, so that what it says of one it says of all. Those that
+// differ, and those that plugins are told of, go on alone.
 func (a *acknowledger) begin(b *batchEnd, nowMS int64) {
 	a.batches = append(a.batches, b)
 	b.calls = slices.Grow(b.calls[:0], len(b.Refs))[:len(b.Refs)]
@@ -243,8 +246,8 @@ func (a *acknowledger) finishBatches() {
 	a.batches = a.batches[:0]
 }
 
-// settleMost is how many records are settled under one lock of the ledger, which
-// claims need meanwhile.
+// settleMost is how many records are handed to the ledger at once, which takes them
+// by 128 under one lock, as claims need that meanwhile.
 const settleMost = 256
 
 // fate notes what became of a record that has claims.

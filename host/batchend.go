@@ -57,11 +57,8 @@ func (b *batchEnd) takes(sl *slot, it *interceptor.Item) bool {
 
 // duplicates notes what the next of Refs duplicates, if it is known.
 func (b *batchEnd) duplicates(at *klamm.Position) {
-	if at.Topic == "" || at.Partition < 0 {
+	if !known(at) {
 		return
-	}
-	if b.of == nil {
-		b.of = make([]klamm.Position, 0, blockRecords/4)
 	}
 	for len(b.of) < len(b.Refs) {
 		b.of = append(b.of, klamm.Position{})
@@ -136,10 +133,9 @@ func (b *batchEnd) offset(i int) int64 {
 // what was just written is read back slowly in larger pieces, as by a copy.
 func (b *batchEnd) call(over *counted, s *slots) {
 	var results [2]klamm.Result
-	results[0] = b.result(0, 0)
-	results[1] = results[0]
 	if len(b.calls) > 0 {
-		b.vary(&results[0], 0)
+		results[0] = b.result(0, b.calls[0].timestampMS)
+		results[1] = results[0]
 	}
 	for i := range b.calls {
 		if next := i + 1; next < len(b.calls) {
