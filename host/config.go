@@ -55,7 +55,9 @@ type (
 const (
 	AcksAll    = config.AcksAll // of all replicas in sync; the default
 	AcksLeader = config.AcksLeader
-	AcksNone   = config.AcksNone // see DefaultConfig
+	// AcksNone is the zero value. In a configuration that DefaultConfig has not made
+	// it stands for the default, AcksAll.
+	AcksNone = config.AcksNone
 
 	CompressionNone   = config.CompressionNone // the default
 	CompressionGzip   = config.CompressionGzip

@@ -91,7 +91,8 @@ func (c *Consumer) handle(ctx context.Context, d *delivery, it *interceptor.Item
 }
 
 // own is the record as a handler has it, which may change it. What may have to be
-// handled again, or put aside, is kept beside that.
+// handled again, or put aside, is kept beside that. One that plugins saw is in the
+// block's memory: the handler has that one then, and the copy is kept.
 func (c *Consumer) own(d *delivery, it *interceptor.Item) *klamm.Record {
 	kept := d.again != nil || c.deadLetters != ""
 	switch {

@@ -8,3 +8,5 @@ import "unsafe"
 //
 //go:noescape
 func prefetch(at *[aheadLines]unsafe.Pointer)
+
+var _ [8]unsafe.Pointer = [aheadLines]unsafe.Pointer{} // as many as the assembly reads

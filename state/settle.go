@@ -73,8 +73,8 @@ func (l *Ledger) Settle(owner Ref, s Settlement) []Resolution {
 	return l.SettleAll([]Ref{owner}, []Settlement{s}, nil)
 }
 
-// SettleAll settles many records, a few hundred under one lock: s[i] is what
-// became of owners[i]. It appends the completions of their waiters to out and
+// SettleAll settles many records, 128 of them under one lock: s[i] is what became
+// of owners[i]. It appends the completions of their waiters to out and
 // returns it.
 func (l *Ledger) SettleAll(owners []Ref, s []Settlement, out []Resolution) []Resolution {
 	for len(owners) > 0 {

@@ -160,8 +160,9 @@ func (t *partition) settleHole() bool {
 }
 
 // beginAgain moves the partition, with all that it has in flight, to an epoch
-// that it has not used, or in a transaction to sequence 0 of the same. It reports false while that must wait: for batches on
-// the wire, which keep their old sequence there, or for a new producer id.
+// that it has not used, or in a transaction to sequence 0 of the same. It reports
+// false while that must wait: for batches on the wire, which keep their old sequence
+// there, or for a new producer id.
 //
 // A batch goes along only if it is certain that it is not written and that no
 // copy of it can be taken any more: if every attempt was refused, or if the
