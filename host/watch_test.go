@@ -45,7 +45,22 @@ func TestWatchFollowsLinks(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	watching := make(chan error, 1)
 	go func() { watching <- h.Watch(ctx) }()
-	generation := h.Stats().Plugins["v"].Generation
+	stats := func() host.PluginStats { return h.Stats().Plugins["v"] }
+	until := func(what string, seen func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !seen(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: not seen; %+v", what, stats())
+			}
+		}
+	}
+	lead := func(to string) {
+		t.Helper()
+		must(os.Symlink(to, at("next")))
+		must(os.Rename(at("next"), at("v.wasm")))
+	}
+	gone := func() { t.Helper(); until("gone", func() bool { return stats().LastError != "" }) }
+	generation := stats().Generation
 	for _, step := range []struct {
 		name string
 		do   func()
@@ -57,14 +72,26 @@ func TestWatchFollowsLinks(t *testing.T) {
 		{"replaced where the link leads", func() { write(5, at("next")); must(os.Rename(at("next"), at("..3/v.wasm"))) }},
 		{"the link is replaced by a file", func() { write(6, at("next")); must(os.Rename(at("next"), at("v.wasm"))) }},
 		{"the file is removed and comes back", func() { must(os.Remove(at("v.wasm"))); write(7, at("v.wasm")) }},
+		{"the file is replaced by a link", func() { write(8, at("top/mod/v.wasm")); lead("top/mod/v.wasm") }},
+		{"the folder is replaced", func() {
+			write(9, at("top/new/v.wasm"))
+			must(os.Rename(at("top/mod"), at("top/old")))
+			must(os.Rename(at("top/new"), at("top/mod")))
+		}},
+		{"written in the new folder", func() { write(10, at("top/mod/v.wasm")) }},
+		{"the folder is removed and comes back", func() { must(os.RemoveAll(at("top/mod"))); gone(); write(11, at("top/mod/v.wasm")) }},
+		{"two folders are removed and come back", func() { must(os.RemoveAll(at("top"))); gone(); write(12, at("top/mod/v.wasm")) }},
+		{"the link is there before its file", func() { lead("later/v.wasm"); gone(); write(13, at("later/v.wasm")) }},
+		{"the file has another name", func() {
+			write(14, at("other/name"))
+			must(os.Link(at("other/name"), at("later/link.wasm")))
+			lead("later/link.wasm")
+		}},
+		{"written by its other name", func() { write(15, at("other/name")) }},
 	} {
 		step.do()
-		for deadline := time.Now().Add(time.Minute); h.Stats().Plugins["v"].Generation == generation; time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: not seen; %+v", step.name, h.Stats().Plugins["v"])
-			}
-		}
-		generation = h.Stats().Plugins["v"].Generation
+		until(step.name, func() bool { return stats().Generation != generation })
+		generation = stats().Generation
 	}
 	stop()
 	must(<-watching)
