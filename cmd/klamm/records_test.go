@@ -169,7 +169,7 @@ func TestInterruptedWhileConnecting(t *testing.T) {
 				}
 			}()
 			config := filepath.Join(t.TempDir(), "c.toml")
-			text := fmt.Sprintf("[cluster]\nbootstrap_servers = [%q]\ndial_timeout = \"10m\"\n[admin]\nlisten = \"\"\n", l.Addr())
+			text := fmt.Sprintf("[cluster]\nbootstrap_servers = [%q]\ndial_timeout = \"1m\"\n[admin]\nlisten = \"\"\n", l.Addr())
 			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
