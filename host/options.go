@@ -51,7 +51,8 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l 
 
 // WithContext bounds New, as the context of Open does: loading plugins and
 // reaching brokers. Nothing of a host that runs depends on it. Default: no bound
-// but those of the configuration.
+// but those of the configuration. Open, Load and Connect ignore it: they are
+// given one.
 func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
 // WithEmbedded lets bootstrap_servers = ["embedded"] work.
@@ -59,7 +60,9 @@ func WithEmbedded(b EmbeddedBroker) Option { return func(o *options) { o.embedde
 
 // WithDialer opens the connections to brokers, as through a tunnel; TLS and SASL
 // are spoken on top. ctx ends with dial_timeout. It may be called concurrently.
-// Default: a net.Dialer's DialContext.
+// Return the *net.TCPConn itself where there is one: a type around it costs the
+// writing of a request's parts by one system call, and send_buffer_bytes and
+// receive_buffer_bytes are not applied to it. Default: a net.Dialer's DialContext.
 func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
 	return func(o *options) { o.dial = dial }
 }

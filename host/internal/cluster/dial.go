@@ -18,8 +18,8 @@ import (
 // writes and reads whole Kafka frames on it; nobody else uses it. Close may be
 // called at any time, by anyone.
 //
-// The embedded connection is the *net.TCPConn, or the *tls.Conn over it, so
-// that net.Buffers are written by one writev.
+// The embedded connection is the *net.TCPConn, or what WithDialer returned, or
+// the *tls.Conn over it: on a *net.TCPConn net.Buffers are written by one writev.
 //
 // A broker may demand that one logs in again (KIP-368, connections.max.reauth.ms),
 // and closes the connection when a request comes later than that: see RenewAt.
