@@ -382,7 +382,7 @@ func TestHostLimits(t *testing.T) {
 	}
 	b := batchOf("a", "b")
 	l.OnSend(context.Background(), b)
-	if got := m.get("counter p c"); got != math.MaxInt64 {
+	if got := m.get("counter p c"); int64(got) != math.MaxInt64 {
 		t.Errorf("counter: got %d", got)
 	}
 	if got := m.get("observed p h"); got != observationsMax {
