@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/klamm-io/klamm"
@@ -59,6 +60,9 @@ func (b *batchEnd) takes(sl *slot, it *interceptor.Item) bool {
 func (b *batchEnd) duplicates(at *klamm.Position) {
 	if !known(at) {
 		return
+	}
+	if len(b.of) == 1 { // a lone Send's takes little room; where two are, many are
+		b.of = slices.Grow(b.of, blockRecords/4)
 	}
 	for len(b.of) < len(b.Refs) {
 		b.of = append(b.of, klamm.Position{})
